@@ -1,0 +1,84 @@
+#include "base/base.h"
+
+enum { ARENA_BLOCK = 4096, ARENA_ALIGN = 16 };
+
+struct arena_block {
+    struct arena_block *older;
+    size_t size, used;
+    _Alignas(ARENA_ALIGN) uint8_t bytes[];
+};
+
+void arena_init(struct arena *a, size_t budget)
+{
+    *a = (struct arena){.budget = budget};
+}
+
+void arena_free(struct arena *a)
+{
+    for (struct arena_block *b = a->blocks, *older; b; b = older) {
+        older = b->older;
+        free(b);
+    }
+    a->blocks = NULL;
+    a->used = 0;
+}
+
+static struct arena_block *arena_block_add(struct arena *a, size_t size)
+{
+    struct arena_block *b = calloc(1, sizeof *b + size);
+    if (!b)
+        return NULL;
+    b->size = size;
+    b->older = a->blocks;
+    a->blocks = b;
+    return b;
+}
+
+/* Blocks double with what has been used, so that a large arena is made of few of them. */
+static size_t arena_block_size(const struct arena *a, size_t n)
+{
+#ifdef THURN_ARENA_MALLOC
+    (void)a;
+    return n;
+#else
+    size_t usual = MIN(MAX((size_t)ARENA_BLOCK, a->used), (size_t)1 << 20);
+    return MAX(n, usual - sizeof(struct arena_block));
+#endif
+}
+
+void *arena_alloc(struct arena *a, size_t n)
+{
+    size_t want = MAX(n, (size_t)1);
+    if (want > a->budget - a->used) /* used <= budget always */
+        return NULL;
+#ifndef THURN_ARENA_MALLOC
+    want = (want + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    want = MIN(want, a->budget - a->used) < want ? n : want;
+#endif
+    struct arena_block *b = a->blocks;
+    size_t start = b ? (b->used + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1) : 0;
+    if (!b || start > b->size || b->size - start < want) {
+        b = arena_block_add(a, arena_block_size(a, want));
+        if (!b)
+            return NULL;
+        start = 0;
+    }
+    b->used = start + want;
+    a->used += want;
+    return b->bytes + start;
+}
+
+void *arena_calloc(struct arena *a, size_t count, size_t size)
+{
+    size_t n;
+    if (__builtin_mul_overflow(count, size, &n))
+        return NULL;
+    return arena_alloc(a, n);
+}
+
+void *mem_alloc(size_t n)
+{
+    void *p = calloc(1, MAX(n, (size_t)1));
+    check(p != NULL);
+    return p;
+}

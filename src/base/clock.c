@@ -1,0 +1,37 @@
+#include "base/base.h"
+
+#include <openssl/rand.h>
+
+static uint64_t clock_us(clockid_t id)
+{
+    struct timespec t;
+    check(clock_gettime(id, &t) == 0);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+uint64_t clock_mono_us(void)
+{
+    return clock_us(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_wall_us(void)
+{
+    return clock_us(CLOCK_REALTIME);
+}
+
+int64_t clock_wall_s(void)
+{
+    return (int64_t)(clock_wall_us() / 1000000);
+}
+
+void random_bytes(void *p, size_t n)
+{
+    check(n <= INT_MAX && RAND_bytes(p, (int)n) == 1);
+}
+
+uint64_t random_u64(void)
+{
+    uint64_t v;
+    random_bytes(&v, sizeof v);
+    return v;
+}

@@ -1,0 +1,67 @@
+#include "base/base.h"
+
+#include <openssl/sha.h>
+
+static const char base64_digits[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+void base64_encode(struct buf *out, struct str in)
+{
+    for (size_t i = 0; i < in.n; i += 3) {
+        struct str g = str_sub(in, i, i + 3);
+        uint32_t v = (uint32_t)g.p[0] << 16 | (g.n > 1 ? (uint32_t)g.p[1] << 8 : 0) |
+                     (g.n > 2 ? g.p[2] : 0);
+        uint8_t q[4] = {(uint8_t)base64_digits[v >> 18], (uint8_t)base64_digits[v >> 12 & 63],
+                        (uint8_t)(g.n > 1 ? base64_digits[v >> 6 & 63] : '='),
+                        (uint8_t)(g.n > 2 ? base64_digits[v & 63] : '=')};
+        buf_put(out, str_of(q, 4));
+    }
+}
+
+static int base64_value(uint8_t c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+struct err base64_decode(struct buf *out, struct str in)
+{
+    const struct err bad = err_make(E_INVALID, "not base64");
+    if (in.n % 4)
+        return bad;
+    size_t pad = in.n == 0 ? 0 : in.p[in.n - 1] != '=' ? 0 : in.p[in.n - 2] != '=' ? 1 : 2;
+    for (size_t i = 0; i < in.n; i += 4) {
+        size_t digits = i + 4 == in.n ? 4 - pad : 4;
+        uint32_t v = 0;
+        for (size_t k = 0; k < 4; k++) {
+            int d = k < digits ? base64_value(in.p[i + k]) : 0;
+            if (d < 0)
+                return bad;
+            v = v << 6 | (uint32_t)d;
+        }
+        if (digits < 4 && (v & (digits == 3 ? 0xFF : 0xFFFF)))
+            return bad; /* bits beyond the last byte */
+        uint8_t bytes[3] = {(uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v};
+        buf_put(out, str_of(bytes, digits - 1));
+    }
+    return buf_err(out);
+}
+
+void hex_encode(struct buf *out, struct str in)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < in.n; i++) {
+        buf_byte(out, (uint8_t)digits[in.p[i] >> 4]);
+        buf_byte(out, (uint8_t)digits[in.p[i] & 15]);
+    }
+}
+
+void sha256(struct str in, uint8_t out[SHA256_LEN])
+{
+    check(SHA256(in.n ? in.p : (const uint8_t *)"", in.n, out) != NULL);
+}

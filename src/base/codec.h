@@ -1,0 +1,13 @@
+/* Base64 (RFC 4648), hexadecimal, SHA-256: as pure functions on slices. */
+#ifndef THURN_BASE_CODEC_H
+#define THURN_BASE_CODEC_H
+
+void base64_encode(struct buf *out, struct str in);
+/* Strict decoding: alphabet, length and padding must be right (no white space). */
+MUST_CHECK struct err base64_decode(struct buf *out, struct str in);
+void hex_encode(struct buf *out, struct str in);
+
+enum { SHA256_LEN = 32 };
+void sha256(struct str in, uint8_t out[SHA256_LEN]);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * IMAP, the service half: typed requests on the store. Used by the backend, on its worker
+ * threads. One session is worked on by one thread at a time.
+ */
+#ifndef THURN_IMAP_SERVICE_H
+#define THURN_IMAP_SERVICE_H
+
+#include "base/base.h"
+#include "directory/directory.h"
+#include "rpc/rpc.h"
+#include "store/store.h"
+
+struct imap_session;
+
+/* Where answers go, and how far a command may run before it yields. */
+struct imap_host {
+    struct store *store;
+    struct directory *directory;
+    uint64_t message_size_limit;
+    uint32_t slice_us;  /* 5000 */
+    size_t slice_bytes; /* 256 KB */
+    /* Sends one frame to the frontend; `session` is the one given to imap_session_new. */
+    struct err (*send)(void *host_session, uint16_t type, uint32_t serial,
+                       const ProtobufCMessage *m, struct str raw);
+    /* Whether the frontend has taken enough of what was sent for more to be made. */
+    bool (*room)(void *host_session);
+};
+
+struct imap_session *imap_session_new(const struct imap_host *host, void *host_session,
+                                      bool may_authenticate);
+/* No request may be running. */
+void imap_session_free(struct imap_session *s);
+/* The account once logged in, else {0}; constant from then on. */
+account_id imap_session_account(const struct imap_session *s);
+
+/* How a request is to be run, from the table of requests: by frame type and content. */
+enum imap_needs {
+    IMAP_NEEDS_NOTHING, /* any time */
+    IMAP_NEEDS_WRITER,  /* as the only writer of its account */
+    IMAP_NEEDS_SCAN,    /* APPEND: parsed by a scanner first, then as the only writer */
+    IMAP_NEEDS_HASHING, /* LOGIN: computes a password hash */
+    IMAP_FORBIDDEN,     /* not in this state: end the channel */
+};
+enum imap_needs imap_request_needs(const struct imap_session *s, const struct frame *f);
+
+/* What the scanner made of a message to be appended. */
+struct imap_scanned {
+    struct str message, record, text;
+};
+enum imap_run {
+    IMAP_RUN_DONE,  /* answered, with its ImapDone sent (IDLE on: nothing sent yet) */
+    IMAP_RUN_YIELD, /* call again with the same frame when there is room and others had their turn */
+};
+/* Runs a request, or goes on with it. The frame stays the caller's and must stay until DONE.
+ * `scanned` for APPEND only. Blocks for reads and, as writer, for the commit. */
+enum imap_run imap_session_run(struct imap_session *s, struct frame *f,
+                               const struct imap_scanned *scanned);
+/* Drops what an unfinished request holds (the connection is gone). */
+void imap_session_cancel(struct imap_session *s);
+/* While idling: sends what has changed since it was last told. The backend calls it after the
+ * account has changed. */
+void imap_session_poke(struct imap_session *s);
+/* Whether it wants to be poked. */
+bool imap_session_is_idle(const struct imap_session *s);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * mime: what is in a message (RFC 5322, 2045-2047, 2231, 6532), as a record of offsets.
+ *
+ * Pure functions on bytes: no I/O, no state. Real mail is broken in every way there is; nothing is
+ * ever rejected or altered for it, only noted in the record's `broken` bits. Time is linear in the
+ * size of the message, memory is bounded by the limits and by the arena's budget.
+ */
+#ifndef THURN_MIME_H
+#define THURN_MIME_H
+
+#include "base/base.h"
+#include "store.pb-c.h"
+
+enum { MIME_PARSER_VERSION = 1 };
+
+struct mime_limits {
+    uint32_t depth;         /* of nested parts; deeper ones are not taken apart */
+    uint32_t parts;         /* in total; what follows the last one stays in its parent */
+    uint32_t fields;        /* header fields of one header */
+    uint32_t header_bytes;  /* of one header; the rest counts as body */
+    uint32_t addresses;     /* in one envelope */
+    uint32_t text;          /* bytes of decoded text for search */
+};
+extern const struct mime_limits mime_limits_default;
+
+struct mime_result {
+    Thurn__Email *email; /* in the arena; its slices point into the arena or the message */
+    struct str text;     /* decoded text of the parts that have a text range; UTF-8 */
+};
+/* Parses a message of at most 4 GB - 1. Fails with E_LIMIT only, when the arena is used up. */
+MUST_CHECK struct err mime_parse(struct str message, const struct mime_limits *limits,
+                                 struct arena *a, struct mime_result *out);
+
+/* One field of a header, as it stands. */
+struct mime_field {
+    struct str name;  /* without the colon and white space before it; empty: a line that is no field */
+    struct str value; /* behind the colon, folded, with its last line end */
+    struct str whole; /* all of it, with its last line end */
+};
+/* Takes the next field from a cursor on a header; false at the end or at the empty line, which is
+ * left. Bare LF and CR LF both end lines; a line begun by SP or HT continues the one before. */
+bool mime_field_next(struct cur *header, struct mime_field *out);
+
+/* Turns RFC 2047 encoded words into UTF-8, leaves the rest; bytes that are not UTF-8 are read as
+ * Latin-1. The result is in the arena (or `s` itself if nothing changes); {NULL,0} without room. */
+struct str mime_decode_words(struct str s, struct arena *a);
+
+#endif

@@ -1,0 +1,106 @@
+/*
+ * The engine below the model: a log that is the truth, and the index made from it. It knows
+ * keys, values and bodies, but neither accounts nor mailboxes. Private to the store.
+ *
+ * A commit is a batch of index changes and the bodies that they name. The committer's thread
+ * collects what is waiting into one group, appends it to the log, syncs once, applies the batches
+ * to RocksDB (without a WAL of its own) together with the mark `applied`, and answers. Groups
+ * keep the order of engine_submit.
+ */
+#ifndef THURN_STORE_ENGINE_H
+#define THURN_STORE_ENGINE_H
+
+#include "base/base.h"
+#include "store/store.h"
+
+struct engine;
+
+struct engine_options {
+    struct str dir;
+    uint64_t segment_size, cache_size;
+    const struct store_disk *disk;
+    bool read_only; /* for the check: works on a hard-linked copy of the index, replays into that
+                       copy, changes nothing in the store */
+};
+/* See store_open for errors and `explain`. */
+MUST_CHECK struct err engine_open(const struct engine_options *o, struct engine **out,
+                                  struct buf *explain);
+void engine_close(struct engine *e);
+void engine_stats(struct engine *e, struct store_stats *out);
+
+/* -- changes -- */
+
+/* Index changes in the form in which they stand in the log. Starts as {0}; sticky error in
+ * ops.bad. Keys and values are copied. */
+struct batch {
+    struct buf ops;
+    struct body **bodies; /* referenced; the n-th body of the batch */
+    size_t n_bodies, cap_bodies;
+};
+void batch_put(struct batch *b, struct str key, struct str value);
+void batch_delete(struct batch *b, struct str key);
+/* Deletes all keys from <= key < to. */
+void batch_delete_range(struct batch *b, struct str from, struct str to);
+/* Puts a packed Thurn__BodyPlace of the body under `key`: the committer fills in where the body
+ * lies. The first commit that carries the body writes it, later ones point to the same bytes. */
+void batch_body(struct batch *b, struct str key, account_id account, struct body *body);
+void batch_free(struct batch *b);
+
+/* One commit on its way. Allocated by the caller, who frees it in or after `done`. */
+struct commit {
+    struct list link;
+    struct batch batch;
+    /* On the committer's thread, after the index shows the change (or it has failed: then nothing
+     * of it is there, in this process and after any restart). Must not block. */
+    void (*done)(struct commit *c, struct err result);
+};
+void engine_submit(struct engine *e, struct commit *c);
+
+/* -- reading -- */
+
+/* The index at one moment. Any thread, one at a time. */
+struct view;
+struct view *view_open(struct engine *e);
+void view_close(struct view *v);
+/* E_NOTFOUND; the value is in the arena. */
+MUST_CHECK struct err view_get(struct view *v, struct str key, struct arena *a, struct str *out);
+/* Calls `each` in byte order for the keys from <= key < to, until it returns false. Slices are
+ * valid during the call. */
+MUST_CHECK struct err view_scan(struct view *v, struct str from, struct str to,
+                                bool (*each)(struct str key, struct str value, void *arg),
+                                void *arg);
+/* The same downwards: from the last key < to, as long as it is >= from. */
+MUST_CHECK struct err view_scan_down(struct view *v, struct str from, struct str to,
+                                     bool (*each)(struct str key, struct str value, void *arg),
+                                     void *arg);
+
+/* Bytes of a body from the log. E_CORRUPT if the record there is not the one meant. */
+MUST_CHECK struct err engine_body_read(struct engine *e, const Thurn__BodyPlace *place,
+                                       uint64_t offset, uint8_t *out, size_t n);
+/* Reads the whole body and compares its hash: for the check. */
+MUST_CHECK struct err engine_body_verify(struct engine *e, const Thurn__BodyPlace *place);
+/* Goes through the whole log from its first segment: verifies group and record checksums and
+ * sequence. For the check. */
+MUST_CHECK struct err engine_log_verify(struct engine *e, store_finding found,
+                                        void (*progress)(uint64_t, uint64_t, void *), void *arg);
+
+/* -- keys (key.c) -- */
+
+/* Keys are order-preserving and hold no NUL: integers are written big-endian in 7-bit groups with
+ * the high bit set, fixed width (32 bits: 5 bytes, 64 bits: 10 bytes). */
+struct key {
+    uint8_t b[64 + 1024];
+    size_t n;
+};
+void key_byte(struct key *k, uint8_t c);
+void key_u32(struct key *k, uint32_t v);
+void key_u64(struct key *k, uint64_t v);
+void key_bytes(struct key *k, struct str s);
+static inline struct str key_str(const struct key *k)
+{
+    return str_of(k->b, k->n);
+}
+uint32_t key_read_u32(struct cur *c); /* fails on bytes without the high bit */
+uint64_t key_read_u64(struct cur *c);
+
+#endif

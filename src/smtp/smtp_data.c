@@ -1,0 +1,113 @@
+#include "smtp/lmtp_wire.h"
+
+bool smtp_line_next(struct smtp_lines *l, struct buf *in, struct str *out, bool *too_long)
+{
+    struct str have = buf_str(in);
+    size_t end = str_find_byte(have, '\n', 0);
+    if (end == have.n) {
+        if (l->dropping || have.n >= SMTP_LINE_MAX) {
+            l->dropping = true;
+            buf_consume(in, have.n);
+        }
+        return false;
+    }
+    *too_long = l->dropping || end + 1 > SMTP_LINE_MAX;
+    l->dropping = false;
+    *out = *too_long ? STR("") : str_sub(have, 0, end && have.p[end - 1] == '\r' ? end - 1 : end);
+    buf_consume(in, end + 1);
+    return true;
+}
+
+/* What the byte before the next one was. */
+enum {
+    DATA_LINE_START, /* CR LF, or nothing yet */
+    DATA_TEXT,
+    DATA_CR,     /* a CR that was passed on */
+    DATA_DOT,    /* the dot at the start of a line, not passed on */
+    DATA_DOT_CR, /* that dot and a CR, neither passed on */
+};
+
+struct data_run {
+    struct str in;
+    size_t from; /* first byte not passed on */
+    void (*put)(void *arg, struct str bytes);
+    void *arg;
+};
+
+static void data_put(struct data_run *r, size_t to)
+{
+    if (to > r->from)
+        r->put(r->arg, str_sub(r->in, r->from, to));
+    r->from = to;
+}
+
+/* From within a line to behind its LF, or to the end of the input. */
+static size_t data_skip_line(struct smtp_data *d, struct str in, size_t at)
+{
+    size_t lf = str_find_byte(in, '\n', at);
+    if (lf == in.n) {
+        d->state = in.p[lf - 1] == '\r' ? DATA_CR : DATA_TEXT;
+        return lf;
+    }
+    d->state = lf > at && in.p[lf - 1] == '\r' ? DATA_LINE_START : DATA_TEXT;
+    return lf + 1;
+}
+
+/* Behind a dot and CR. True at the end of the message; else the CR was text after all. */
+static bool data_after_dot_cr(struct smtp_data *d, struct data_run *r, size_t at)
+{
+    if (r->in.p[at] == '\n') {
+        d->state = DATA_LINE_START;
+        return true;
+    }
+    r->put(r->arg, STR("\r"));
+    r->from = at;
+    d->state = DATA_CR;
+    return false;
+}
+
+size_t smtp_data_feed(struct smtp_data *d, struct str in, void (*put)(void *arg, struct str bytes),
+                      void *arg, bool *ended)
+{
+    struct data_run r = {.in = in, .put = put, .arg = arg};
+    *ended = false;
+    for (size_t at = 0; at < in.n;) {
+        uint8_t c = in.p[at];
+        switch (d->state) {
+        case DATA_LINE_START:
+            if (c == '.') {
+                data_put(&r, at);
+                r.from = ++at;
+                d->state = DATA_DOT;
+            } else {
+                at = data_skip_line(d, in, at);
+            }
+            break;
+        case DATA_CR:
+            if (c == '\n') {
+                at++;
+                d->state = DATA_LINE_START;
+            } else {
+                at = data_skip_line(d, in, at);
+            }
+            break;
+        case DATA_DOT:
+            if (c == '\r') {
+                r.from = ++at;
+                d->state = DATA_DOT_CR;
+            } else {
+                at = data_skip_line(d, in, at);
+            }
+            break;
+        case DATA_DOT_CR:
+            if (data_after_dot_cr(d, &r, at)) {
+                *ended = true;
+                return at + 1;
+            }
+            break;
+        default: at = data_skip_line(d, in, at); break;
+        }
+    }
+    data_put(&r, in.n);
+    return in.n;
+}

@@ -36,7 +36,9 @@ struct batch {
     struct buf ops;
     struct body **bodies; /* referenced; the n-th body of the batch */
     size_t n_bodies, cap_bodies;
+    account_id account; /* stands in the record's header, for readers of the log; may be 0 */
 };
+/* Keys are not empty and do not begin with the byte 0x01: such keys are the engine's own. */
 void batch_put(struct batch *b, struct str key, struct str value);
 void batch_delete(struct batch *b, struct str key);
 /* Deletes all keys from <= key < to. */
@@ -44,11 +46,15 @@ void batch_delete_range(struct batch *b, struct str from, struct str to);
 /* Puts a packed Thurn__BodyPlace of the body under `key`: the committer fills in where the body
  * lies. The first commit that carries the body writes it, later ones point to the same bytes. */
 void batch_body(struct batch *b, struct str key, account_id account, struct body *body);
+/* Deletes the place of a body under `key`, which was read as `place`, and with it the engine's
+ * reverse key: what keeps the bytes from being freed. */
+void batch_body_drop(struct batch *b, struct str key, const Thurn__BodyPlace *place);
 void batch_free(struct batch *b);
 
 /* One commit on its way. Allocated by the caller, who frees it in or after `done`. */
 struct commit {
     struct list link;
+    struct err early; /* the engine's: failed before it reached the committer */
     struct batch batch;
     /* On the committer's thread, after the index shows the change (or it has failed: then nothing
      * of it is there, in this process and after any restart). Must not block. */

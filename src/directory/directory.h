@@ -14,7 +14,8 @@ struct directory_options {
     uint32_t argon2_memory_kib; /* at least 8; 0: 19456 (OWASP's second choice) */
     uint32_t argon2_passes;     /* 0: 2 */
 };
-/* The store must outlive it. Makes the system account if there is none. */
+/* The store must outlive it, and no account be open yet. Makes the system account if there is none,
+ * and ends what a crash left half done: accounts without an address are erased. */
 MUST_CHECK struct err directory_open(struct store *s, const struct directory_options *o,
                                      struct directory **out);
 void directory_close(struct directory *d);
@@ -26,8 +27,8 @@ void directory_close(struct directory *d);
 MUST_CHECK struct err directory_domain_add(struct directory *d, struct str name); /* E_EXISTS */
 /* E_NOTFOUND; E_CONFLICT while it has accounts. */
 MUST_CHECK struct err directory_domain_remove(struct directory *d, struct str name);
-MUST_CHECK struct err directory_domains(struct directory *d, struct arena *a,
-                                        Thurn__Domain ***out, size_t *out_n);
+MUST_CHECK struct err directory_domains(struct directory *d, struct arena *a, Thurn__Domain ***out,
+                                        size_t *out_n);
 
 /* A password as the administrator gives it: clear text, to be hashed with Argon2id, or a hash
  * with its scheme in front: {ARGON2ID}, {CRYPT} (what crypt(3) knows), {PLAIN}. */
@@ -38,15 +39,22 @@ struct directory_password {
 /* Makes the account with its INBOX. E_EXISTS, E_NOTFOUND (no such domain), E_INVALID. */
 MUST_CHECK struct err directory_account_add(struct directory *d, struct str address,
                                             struct directory_password password, account_id *out);
-/* Removes the account and all its mail. */
+/* Removes the account and all its mail: the two that follow, one after the other. */
 MUST_CHECK struct err directory_account_remove(struct directory *d, struct str address);
+/* Takes the address away: from now on nobody logs in or gets mail there. The mail stays until
+ * directory_account_erase (or the next directory_open), so that whoever still has the account open
+ * can be asked to leave. E_NOTFOUND. */
+MUST_CHECK struct err directory_account_detach(struct directory *d, struct str address,
+                                               account_id *out);
+/* Erases what was detached; nobody may have the account open. */
+MUST_CHECK struct err directory_account_erase(struct directory *d, account_id id);
 MUST_CHECK struct err directory_account_password(struct directory *d, struct str address,
                                                  struct directory_password password);
-/* Up to `max` accounts of the domain (empty: all) behind `after`, in byte order of domain and
- * local part. */
+/* Up to `max` accounts of the domain (empty: all) behind the address `after` (empty: from the
+ * first), in byte order of domain and local part. */
 MUST_CHECK struct err directory_accounts(struct directory *d, struct str domain, struct str after,
-                                         size_t max, struct arena *a,
-                                         Thurn__AccountRecord ***out, size_t *out_n);
+                                         size_t max, struct arena *a, Thurn__AccountRecord ***out,
+                                         size_t *out_n);
 
 /* The account that takes mail for an address; E_NOTFOUND (err.why tells the domain's absence from
  * the user's). Local parts are compared without regard to ASCII case. */

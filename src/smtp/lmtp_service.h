@@ -21,13 +21,14 @@ struct lmtp_message {
 };
 
 /* Whether mail for the address is taken, and by which account. DONE, or what to tell. */
-Thurn__Status lmtp_recipient(struct directory *d, const Thurn__Mailaddr *address,
-                             account_id *out);
+Thurn__Status lmtp_recipient(struct directory *d, const Thurn__Mailaddr *address, account_id *out);
 /* The id under which the delivery to one recipient is remembered: of the delivery's id and the
  * recipient's number, so that each can be repeated by itself. */
 change_id lmtp_change_id(const Thurn__LmtpDeliver *request, size_t recipient);
 /* Delivers to one account's INBOX, as its only writer. done(status, arg) is called once, on any
- * thread; a delivery that was made before is DONE without being made again. */
+ * thread, where the account's transaction has ended; a delivery that was made before is DONE
+ * without being made again. The account and the message must stay until then; the account is the
+ * caller's to close. */
 void lmtp_deliver(struct account *a, const struct lmtp_message *m, size_t recipient,
                   void (*done)(Thurn__Status status, void *arg), void *arg);
 

@@ -1,0 +1,103 @@
+#include "smtp/lmtp_head.h"
+
+enum { LOCAL_SHOWN = 256, NAME_SHOWN = 255, TRACE_SHOWN = 64 };
+
+static bool is_atext(uint8_t c) /* RFC 5322 section 3.2.3 */
+{
+    return byte_is_alpha(c) || byte_is_digit(c) ||
+           (c != 0 && memchr("!#$%&'*+-/=?^_`{|}~", c, 19) != NULL);
+}
+
+static bool is_dot_atom(struct str s)
+{
+    bool dot = true; /* none at the beginning, at the end, or twice */
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '.' ? dot : !is_atext(s.p[i]))
+            return false;
+        dot = s.p[i] == '.';
+    }
+    return s.n > 0 && !dot;
+}
+
+static void put_quoted(struct buf *out, struct str s)
+{
+    buf_byte(out, '"');
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = s.p[i];
+        if (c == '"' || c == '\\')
+            buf_byte(out, '\\');
+        buf_byte(out, c >= ' ' && c < 0x7F ? c : '?');
+    }
+    buf_byte(out, '"');
+}
+
+/* A host name or address literal; everything that cannot stand in one becomes '?'. */
+static void put_name(struct buf *out, struct str s)
+{
+    s = str_sub(s, 0, NAME_SHOWN);
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = s.p[i];
+        bool plain = byte_is_alpha(c) || byte_is_digit(c) || (c && memchr(".-_:[]", c, 6));
+        buf_byte(out, plain ? c : '?');
+    }
+}
+
+static void put_address(struct buf *out, const Thurn__Mailaddr *a)
+{
+    struct str local = a ? str_sub(pb_str(a->local), 0, LOCAL_SHOWN) : (struct str){0};
+    struct str domain = a ? pb_str(a->domain) : (struct str){0};
+    if (local.n == 0 && domain.n == 0)
+        return; /* the null reverse-path */
+    if (is_dot_atom(local))
+        buf_put(out, local);
+    else
+        put_quoted(out, local);
+    if (domain.n) {
+        buf_byte(out, '@');
+        put_name(out, domain);
+    }
+}
+
+/* "from helo ([192.0.2.1])": what the client said, and what is known. */
+static void put_from(struct buf *out, struct str helo, struct str peer)
+{
+    buf_put(out, STR("from "));
+    put_name(out, helo.n ? helo : STR("unknown"));
+    if (peer.n && !str_eq(peer, STR("-"))) {
+        bool six = str_find_byte(peer, ':', 0) < peer.n;
+        buf_put(out, six ? STR(" ([IPv6:") : STR(" (["));
+        put_name(out, peer);
+        buf_put(out, STR("])"));
+    }
+}
+
+static void put_date(struct buf *out, int64_t now)
+{
+    static const char days[] = "SunMonTueWedThuFriSat",
+                      months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    time_t t = (time_t)now;
+    struct tm tm;
+    if (!gmtime_r(&t, &tm))
+        return;
+    buf_printf(out, "%.3s, %d %.3s %04d %02d:%02d:%02d +0000", days + 3 * tm.tm_wday, tm.tm_mday,
+               months + 3 * tm.tm_mon, tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+void lmtp_head(const struct lmtp_message *m, const Thurn__Mailaddr *recipient, struct buf *out)
+{
+    buf_put(out, STR("Return-Path: <"));
+    put_address(out, m->request->sender);
+    buf_put(out, STR(">\r\nDelivered-To: "));
+    put_address(out, recipient);
+    buf_put(out, STR("\r\nReceived: "));
+    put_from(out, pb_str(m->request->helo), m->peer);
+    buf_put(out, STR("\r\n\tby "));
+    put_name(out, m->hostname);
+    buf_put(out, STR(" with LMTP id "));
+    put_name(out, str_sub(pb_str(m->request->trace), 0, TRACE_SHOWN));
+    buf_put(out, STR("\r\n\tfor <"));
+    put_address(out, recipient);
+    buf_put(out, STR(">; "));
+    put_date(out, m->now);
+    buf_put(out, STR("\r\n"));
+}

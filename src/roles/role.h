@@ -18,7 +18,7 @@ struct role;
 /* What a role does at each step; everything but prepare and go may be NULL. Called on the
  * loop's thread. */
 struct role_ops {
-    const char *name;      /* "frontend", for the log */
+    const char *name; /* "frontend", for the log */
     Thurn__RoleKind kind;
     /* Before the sandbox: open files, load libraries, start no thread. Nothing untrusted is read
      * yet. On failure `explain` is what the operator is told. */
@@ -32,7 +32,8 @@ struct role_ops {
     struct err (*go)(struct role *r, struct buf *explain);
     /* r->settings are the new ones. */
     void (*reload)(struct role *r);
-    /* Finish what is in flight, then call role_exit(r, 0); after a few seconds the supervisor kills. */
+    /* Finish what is in flight, then call role_exit(r, 0); after a few seconds the supervisor
+     * kills. */
     void (*stop)(struct role *r);
     /* System calls beyond sandbox_syscalls_common, ended by -1; NULL: none. */
     const int *syscalls;
@@ -43,9 +44,9 @@ struct role_ops {
 struct role {
     const struct role_ops *ops;
     struct loop *loop;
-    uint32_t index;             /* 0, 1, ... among roles of its kind */
-    Thurn__Settings *settings;  /* replaced by reload; look it up anew, keep no pointer into it */
-    void *self;                 /* the role's own state */
+    uint32_t index;            /* 0, 1, ... among roles of its kind */
+    Thurn__Settings *settings; /* replaced by reload; look it up anew, keep no pointer into it */
+    void *self;                /* the role's own state */
     struct chan *supervisor;
     struct arena settings_arena;
     bool going;

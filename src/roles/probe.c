@@ -1,0 +1,130 @@
+#include "roles/probe.h"
+
+#ifndef THURN_PROBE
+
+void role_probe(struct role *r, const Thurn__Probe *p)
+{
+    (void)p;
+    Thurn__ProbeResult result = THURN__PROBE_RESULT__INIT;
+    result.detail = pb_bytes(STR("not a test build"));
+    role_tell(r, RPC_PROBE_RESULT, &result.base);
+}
+
+#else
+
+#include <arpa/inet.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+/* Each attempt returns 0 or more if it succeeded; errno says why not. The target is a path, an
+ * address "ip:port" or a process id, as a C string. */
+static int try_open(const char *target)
+{
+    return open(target, O_RDONLY | O_CLOEXEC);
+}
+
+static int try_create(const char *target)
+{
+    return open(target, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+}
+
+static int try_connect(const char *target)
+{
+    struct sockaddr_storage sa;
+    socklen_t len;
+    if (sockaddr_parse(str_c(target), &sa, &len).code)
+        return -1;
+    int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return fd < 0 ? fd : connect(fd, (struct sockaddr *)&sa, len);
+}
+
+static int try_unix(const char *target)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    (void)snprintf(sa.sun_path, sizeof sa.sun_path, "%s", target);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return fd < 0 ? fd : connect(fd, (struct sockaddr *)&sa, sizeof sa);
+}
+
+static int try_socket(const char *target)
+{
+    (void)target;
+    return socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
+/* A success would replace the role, which shows as well: no result comes. */
+static int try_exec(const char *target)
+{
+    return execl(target, target, (char *)NULL);
+}
+
+static pid_t probe_pid(const char *target)
+{
+    uint64_t v = 0;
+    return str_to_u64(str_c(target), &v).code ? -1 : (pid_t)v;
+}
+
+static int try_ptrace(const char *target)
+{
+    return (int)ptrace(PTRACE_ATTACH, probe_pid(target), NULL, NULL);
+}
+
+static int try_kill(const char *target)
+{
+    return kill(probe_pid(target), 0);
+}
+
+static int try_fork(const char *target)
+{
+    (void)target;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    return pid;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(const char *target);
+} attempts[] = {
+    {"open", try_open},     {"create", try_create}, {"connect", try_connect},
+    {"unix", try_unix},     {"socket", try_socket}, {"exec", try_exec},
+    {"ptrace", try_ptrace}, {"kill", try_kill},     {"fork", try_fork},
+};
+
+/* "frame:NUMBER" sends an empty frame of that type to the supervisor: what a role may say to it is
+ * a table as well. */
+static bool probe_frame(struct role *r, struct str attempt)
+{
+    uint64_t type = 0;
+    if (!str_starts(attempt, STR("frame:")) || str_to_u64(str_skip(attempt, 6), &type).code)
+        return false;
+    struct err e = chan_send(r->supervisor, (uint16_t)type, 0, NULL, (struct str){0}, -1);
+    (void)e;
+    return true;
+}
+
+void role_probe(struct role *r, const Thurn__Probe *p)
+{
+    char target[256], detail[128] = "unknown attempt";
+    Thurn__ProbeResult result = THURN__PROBE_RESULT__INIT;
+    struct str attempt = pb_str(p->attempt);
+    (void)snprintf(target, sizeof target, "%.*s", STR_FMT(pb_str(p->target)));
+    if (probe_frame(r, attempt))
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(attempts); i++) {
+        if (!str_eq(attempt, str_c(attempts[i].name)))
+            continue;
+        errno = 0;
+        int got = attempts[i].run(target);
+        result.succeeded = got >= 0;
+        (void)snprintf(detail, sizeof detail, "%s",
+                       got >= 0 ? "succeeded" : strerrorname_np(errno));
+    }
+    result.detail = pb_bytes(str_c(detail));
+    role_tell(r, RPC_PROBE_RESULT, &result.base);
+}
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * The configuration file: read and checked in a child without privileges, returned as typed
+ * records. The supervisor never parses a byte of it.
+ */
+#ifndef THURN_CONFIG_H
+#define THURN_CONFIG_H
+
+#include "rpc/rpc.h"
+
+/* Reads the file in a child process and unpacks its answer into the arena. On failure
+ * `explain` is the sentence for the operator, with file and line where there is one. */
+MUST_CHECK struct err config_read(const char *path, struct arena *a, Thurn__Configuration **out,
+                                  struct buf *explain);
+/* The same in this process, for the command line, which runs as whoever calls it. */
+void config_parse(FILE *in, const char *path, struct arena *a, Thurn__Configuration *out);
+
+/* All options with their defaults, as a commented configuration file. */
+void config_print_defaults(FILE *out);
+
+#endif

@@ -78,7 +78,8 @@ MUST_CHECK struct err tls_server_add(struct tls_server *t, const struct str *nam
                                      struct str chain_pem, struct str key_pem);
 bool tls_server_has_certificate(const struct tls_server *t);
 
-/* ---------------------------------------------------------------------------- client connections */
+/* ---------------------------------------------------------------------------- client connections
+ */
 
 /* A non-blocking stream connection. Output is collected and written when the loop's turn ends;
  * buffers are given back while the connection is idle. */
@@ -95,9 +96,9 @@ struct conn_ops {
     void (*secured)(struct conn *c, void *arg);
 };
 struct conn_limits {
-    size_t in_max;           /* input kept unconsumed; reading pauses there */
-    size_t out_low;          /* see drained */
-    uint32_t write_ms;       /* the peer takes no byte of waiting output for so long: E_TIMEOUT */
+    size_t in_max;     /* input kept unconsumed; reading pauses there */
+    size_t out_low;    /* see drained */
+    uint32_t write_ms; /* the peer takes no byte of waiting output for so long: E_TIMEOUT */
 };
 /* Takes over the descriptor (accepted, non-blocking). */
 MUST_CHECK struct err conn_new(struct loop *l, int fd, const struct conn_limits *limits,
@@ -149,8 +150,9 @@ struct frame {
     uint32_t serial;           /* chosen by the one who asks, repeated in the answer */
     ProtobufCMessage *message; /* unpacked, of type->message */
     struct str raw;
-    int fd;                    /* -1: none. Closed by frame_free unless taken (set to -1) */
-    struct arena arena;        /* holds message; for the request's other needs too */
+    int fd;             /* -1: none. Closed by frame_free unless taken (set to -1) */
+    struct arena arena; /* holds message; for the request's other needs too */
+    uint8_t *body;      /* holds raw */
 };
 void frame_free(struct frame *f);
 
@@ -203,24 +205,27 @@ void chan_hold(struct chan *c, bool held);
 MUST_CHECK struct err chan_pair(int fds[2]);
 
 /* Blocking use, for the command line: sends one request on a connected socket and calls `each`
- * for every frame that comes, until it returns true or `ms` have passed since the last one. */
+ * for every frame that comes, until it returns true or `ms` have passed since the last one. The
+ * frame is freed when `each` returns. */
 MUST_CHECK struct err chan_ask(int fd, const struct frame_table *table, uint16_t type,
                                const ProtobufCMessage *message, uint32_t ms,
                                bool (*each)(struct frame *f, void *arg), void *arg);
 
-/* --------------------------------------------------------------------------------- sealed memory */
+/* --------------------------------------------------------------------------------- sealed memory
+ */
 
 /* Bytes that are too large for a frame: written once, sealed, passed as a descriptor. */
 struct sealed {
-    int fd;       /* -1: none */
-    uint8_t *map; /* while it is being written */
-    size_t n, cap;
+    int fd;   /* -1: none */
+    size_t n; /* bytes put so far */
+    size_t max;
+    struct buf stage; /* put but not yet written */
 };
 /* Begins one of at most `max` bytes. */
 MUST_CHECK struct err sealed_new(struct sealed *s, size_t max);
 /* Adds bytes; E_LIMIT beyond max. */
 MUST_CHECK struct err sealed_put(struct sealed *s, struct str bytes);
-/* Cuts it to what was written and seals it (SEAL, SHRINK, GROW, WRITE). */
+/* Writes what is left and seals it (SEAL, SHRINK, GROW, WRITE). */
 MUST_CHECK struct err sealed_finish(struct sealed *s);
 void sealed_free(struct sealed *s);
 /* The receiver's side: requires all four seals and exactly `size` bytes, then maps it read-only.
@@ -228,7 +233,8 @@ void sealed_free(struct sealed *s);
 MUST_CHECK struct err sealed_map(int fd, size_t size, struct str *out);
 void sealed_unmap(struct str map);
 
-/* --------------------------------------------------------------------------------------- sandbox */
+/* --------------------------------------------------------------------------------------- sandbox
+ */
 
 struct sandbox_path {
     const char *path; /* directory or file */

@@ -105,8 +105,8 @@ MUST_CHECK struct err conn_new(struct loop *l, int fd, const struct conn_limits 
                                const struct conn_ops *ops, void *arg, struct conn **out);
 /* Closes at once, what was not sent is lost. */
 void conn_free(struct conn *c);
-/* Sends what is waiting (and the TLS close), then calls closed with E_CLOSED. Input is ignored
- * from now on. */
+/* Sends what is waiting (and the TLS close), waits two seconds at most for the peer to close, then
+ * calls closed with E_CLOSED. Input is ignored from now on. */
 void conn_finish(struct conn *c);
 /* Received bytes; the owner consumes. Slices of it are valid until it is consumed or until
  * the callback returns. */
@@ -117,11 +117,13 @@ size_t conn_backlog(const struct conn *c);
 /* While held, nothing is read from the peer. Letting go calls readable again if input is left. */
 void conn_hold(struct conn *c, bool held);
 /* The peer must send something within `ms` from now, else closed with E_TIMEOUT. 0: no
- * deadline. Received bytes do not prolong it: the owner sets it anew. */
+ * deadline. Received bytes do not prolong it: the owner sets it anew. A TLS handshake must be
+ * done within `write_ms` besides. */
 void conn_deadline(struct conn *c, uint32_t ms);
 /* Begins a TLS handshake as server, after the output so far; input not yet consumed is thrown
  * away (RFC 3501 section 6.2.1; nothing pipelined before STARTTLS survives). */
 MUST_CHECK struct err conn_start_tls(struct conn *c, struct tls_server *tls);
+/* From conn_start_tls on: everything that comes later is protected, or fails. */
 bool conn_is_tls(const struct conn *c);
 
 /* --------------------------------------------------------------------------------------- frames */

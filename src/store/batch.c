@@ -1,11 +1,9 @@
 #include "store/batch.h"
 #include "store/body.h"
 
-enum { OP_PUT = 'P', OP_DELETE = 'D', OP_RANGE = 'R', OP_BODY = 'B', OP_DROP = 'X' };
-
 static void check_key(struct str key)
 {
-    check(key.n > 0 && key.p[0] != ENGINE_KEY);
+    check(key.n > 0 && key.n <= OP_KEY_MAX && key.p[0] != ENGINE_KEY);
 }
 
 static void put_two(struct batch *b, uint8_t kind, struct str first, struct str second)
@@ -133,7 +131,7 @@ bool batch_next(struct cur *ops, struct op *out)
     case OP_DROP: read_place(ops, &op); break;
     default: cur_fail(ops);
     }
-    if (!ops->bad && (op.key.n == 0 || op.key.p[0] == ENGINE_KEY))
+    if (!ops->bad && (op.key.n == 0 || op.key.n > OP_KEY_MAX || op.key.p[0] == ENGINE_KEY))
         cur_fail(ops);
     if (ops->bad)
         return false;

@@ -17,6 +17,7 @@
  * B and X keep the reverse key as well (index.h). Before the committer has placed the body,
  * segment and offset of a B are zero.
  */
+enum { OP_PUT = 'P', OP_DELETE = 'D', OP_RANGE = 'R', OP_BODY = 'B', OP_DROP = 'X' };
 struct op {
     uint8_t kind;
     struct str key, value; /* value: of a put; upper end of a range */
@@ -28,7 +29,8 @@ bool batch_next(struct cur *ops, struct op *out);
 /* Fills in the place of a B: `at` is its place_at. */
 void batch_patch(struct batch *b, size_t at, const Thurn__BodyPlace *place);
 
-/* Keys that begin with this byte are the engine's own. */
-enum { ENGINE_KEY = 0x01 };
+/* Keys that begin with this byte are the engine's own; the others have a greatest length, which
+ * leaves room in a struct key for a reverse key. */
+enum { ENGINE_KEY = 0x01, OP_KEY_MAX = 1024 + 32 };
 
 #endif

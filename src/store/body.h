@@ -15,7 +15,7 @@ struct body {
     /* Where it was written. A small body's place belongs to the committer's thread; a big one's is
      * set under the lock, before its commit enters the queue. segment 0: nowhere yet. */
     pthread_mutex_t lock;
-    const struct engine *engine;
+    uint64_t engine_id; /* of the open engine that wrote it */
     uint64_t segment, offset;
 };
 struct body *body_ref(struct body *b);

@@ -1,0 +1,121 @@
+#include "store/engine_private.h"
+
+/* Bounds of one group. */
+enum { GROUP_COMMITS = 1024, GROUP_BYTES = 16 << 20 };
+
+static struct commit *commit_of(struct list *l)
+{
+    return container_of(l, struct commit, link);
+}
+
+/* Writes the bodies that get a segment of their own, before the commit can join a group. */
+static struct err write_big_bodies(struct engine *e, struct batch *batch)
+{
+    for (size_t i = 0; i < batch->n_bodies; i++)
+        if (body_is_big(batch->bodies[i]))
+            TRY(big_body_write(e, batch->bodies[i], batch->account.v));
+    return OK;
+}
+
+void engine_submit(struct engine *e, struct commit *c)
+{
+    check(e->running);
+    c->early = buf_err(&c->batch.ops);
+    if (!c->early.code)
+        c->early = write_big_bodies(e, &c->batch);
+    pthread_mutex_lock(&e->lock);
+    list_append(&e->waiting, &c->link);
+    bool wake = e->sleeping;
+    e->sleeping = false;
+    pthread_mutex_unlock(&e->lock);
+    if (wake)
+        pthread_cond_signal(&e->wake);
+}
+
+/* Moves what may stand in one group from the queue to `out`; false: nothing will come any more. */
+static bool take_waiting(struct engine *e, struct list *out, uint64_t *out_estimate)
+{
+    uint64_t bytes = GROUP_HEADER;
+    pthread_mutex_lock(&e->lock);
+    while (list_empty(&e->waiting) && !e->stop) {
+        e->sleeping = true;
+        pthread_cond_wait(&e->wake, &e->lock);
+    }
+    e->sleeping = false;
+    for (size_t n = 0; n < GROUP_COMMITS && !list_empty(&e->waiting); n++) {
+        struct commit *c = commit_of(e->waiting.next);
+        uint64_t more = c->early.code ? 0 : group_estimate(&c->batch);
+        if (n && bytes + more > GROUP_BYTES)
+            break;
+        bytes += more;
+        list_append(out, list_pop(&e->waiting));
+    }
+    pthread_mutex_unlock(&e->lock);
+    *out_estimate = bytes;
+    return !list_empty(out);
+}
+
+/* What is durable but cannot be shown is repaired by replaying it in a new process. */
+static void apply(struct engine *e, struct list *group, const struct applied *applied)
+{
+    list_each (l, group) {
+        struct commit *c = commit_of(l);
+        if (!c->early.code)
+            check(index_add(e->index, buf_str(&c->batch.ops)).code == E_OK);
+    }
+    if (index_commit(e->index, applied).code)
+        abort();
+}
+
+static struct err commit_group(struct engine *e, struct list *group, uint64_t estimate)
+{
+    struct applied applied;
+    TRY(disk_has_room(e));
+    TRY(group_begin(e, estimate));
+    list_each (l, group) {
+        struct commit *c = commit_of(l);
+        if (!c->early.code)
+            group_add(e, &c->batch);
+    }
+    TRY(group_write(e, &applied));
+    apply(e, group, &applied);
+    return OK;
+}
+
+static void *committer_main(void *arg)
+{
+    struct engine *e = arg;
+    struct list group;
+    uint64_t estimate;
+    list_init(&group);
+    while (take_waiting(e, &group, &estimate)) {
+        struct err result = estimate > GROUP_HEADER ? commit_group(e, &group, estimate) : OK;
+        for (struct list *l; (l = list_pop(&group));) {
+            struct commit *c = commit_of(l);
+            c->done(c, c->early.code ? c->early : result);
+        }
+    }
+    return NULL;
+}
+
+void committer_start(struct engine *e)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    check(pthread_create(&e->committer, NULL, committer_main, e) == 0);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    e->running = true;
+}
+
+void committer_stop(struct engine *e)
+{
+    if (!e->running)
+        return;
+    pthread_mutex_lock(&e->lock);
+    e->stop = true;
+    pthread_mutex_unlock(&e->lock);
+    pthread_cond_signal(&e->wake);
+    pthread_join(e->committer, NULL);
+    e->running = false;
+}

@@ -1,0 +1,100 @@
+#include "store/engine_private.h"
+
+#include <dirent.h>
+
+static const struct str table_suffix = STR_INIT(".sst");
+
+static struct err copy_file(const char *from, const char *to)
+{
+    uint8_t block[64 << 10];
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = in < 0 ? -1 : open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    ssize_t n = out < 0 ? -1 : 1;
+    while (n > 0 && (n = read(in, block, sizeof block)) > 0)
+        if (write(out, block, (size_t)n) != n)
+            n = -1;
+    struct err err = n < 0 ? err_sys("copying the index") : OK;
+    if (out >= 0)
+        close(out);
+    if (in >= 0)
+        close(in);
+    return err;
+}
+
+/* Tables never change and can be shared; the other files are appended to. */
+static struct err copy_entry(const char *from_dir, const char *to_dir, const char *name)
+{
+    char from[PATH_LEN], to[PATH_LEN];
+    int n = snprintf(from, sizeof from, "%s/%s", from_dir, name);
+    int m = snprintf(to, sizeof to, "%s/%s", to_dir, name);
+    if (n >= PATH_LEN || m >= PATH_LEN)
+        return err_make(E_INVALID, "path too long");
+    if (str_ends(str_c(name), table_suffix) && link(from, to) == 0)
+        return OK;
+    return copy_file(from, to);
+}
+
+static bool wanted(struct str name)
+{
+    return !str_eq(name, STR("LOCK")) && !str_starts(name, STR("LOG")) &&
+           !str_starts(name, STR("."));
+}
+
+static struct err copy_all(const char *from, const char *to)
+{
+    DIR *d = opendir(from);
+    if (!d)
+        return errno == ENOENT ? OK : err_sys("listing the index"); /* made anew from the log */
+    struct err err = OK;
+    for (struct dirent *entry; !err.code && (entry = readdir(d));)
+        if (wanted(str_c(entry->d_name)))
+            err = copy_entry(from, to, entry->d_name);
+    closedir(d);
+    return err;
+}
+
+/* Beside the store, so that links work; else where temporary files are. */
+static bool make_copy_dir(const struct engine *e, char out[PATH_LEN])
+{
+    const char *tmp = getenv("TMPDIR");
+    int n = snprintf(out, PATH_LEN, "%s.check-XXXXXX", e->dir);
+    if (n < PATH_LEN && mkdtemp(out))
+        return true;
+    n = snprintf(out, PATH_LEN, "%s/thurn-check-XXXXXX", tmp ? tmp : "/tmp");
+    return n < PATH_LEN && mkdtemp(out);
+}
+
+struct err home_copy_index(struct engine *e, struct buf *explain)
+{
+    char copy[PATH_LEN];
+    if (!make_copy_dir(e, copy)) {
+        struct err err = err_sys("making a directory for a copy of the index");
+        buf_printf(explain, "no directory for a copy of the index can be made beside %s: %s",
+                   e->dir, strerror(err.sys));
+        return err;
+    }
+    char original[PATH_LEN];
+    memcpy(original, e->index_dir, sizeof original);
+    memcpy(e->index_dir, copy, sizeof copy);
+    e->index_copied = true;
+    struct err err = copy_all(original, copy);
+    if (err.code)
+        buf_printf(explain, "the index in %s cannot be copied: %s", original, strerror(err.sys));
+    return err;
+}
+
+void home_remove_copy(struct engine *e)
+{
+    if (!e->index_copied)
+        return;
+    DIR *d = opendir(e->index_dir);
+    for (struct dirent *entry; d && (entry = readdir(d));) {
+        char path[PATH_LEN];
+        int n = snprintf(path, sizeof path, "%s/%s", e->index_dir, entry->d_name);
+        if (n < PATH_LEN)
+            unlink(path);
+    }
+    if (d)
+        closedir(d);
+    rmdir(e->index_dir);
+}

@@ -1,0 +1,242 @@
+#include "store/index.h"
+
+enum {
+    DEFAULT_CACHE = 64 << 20,
+    WRITE_BUFFER = 32 << 20,
+    BLOCK_SIZE = 8 << 10,
+    FILTER_BITS = 10,
+    TABLE_FORMAT = 5,
+    OPEN_FILES = 1024, /* a process may hold 20,000 descriptors, most of them are for others */
+};
+
+static const uint8_t applied_key[] = {ENGINE_KEY, 'a'};
+
+static const char *text(const void *p)
+{
+    return (const char *)p;
+}
+
+/* Everything that shapes the files is named here, not left to RocksDB's defaults, which change
+ * with its releases. */
+static rocksdb_block_based_table_options_t *table_options(rocksdb_cache_t *cache)
+{
+    rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_format_version(t, TABLE_FORMAT);
+    rocksdb_block_based_options_set_checksum(t, 1); /* CRC32c */
+    rocksdb_block_based_options_set_block_size(t, BLOCK_SIZE);
+    rocksdb_block_based_options_set_filter_policy(
+        t, rocksdb_filterpolicy_create_bloom_full(FILTER_BITS));
+    rocksdb_block_based_options_set_whole_key_filtering(t, 1);
+    rocksdb_block_based_options_set_block_cache(t, cache);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(t, 1);
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
+    return t;
+}
+
+static rocksdb_options_t *db_options(rocksdb_cache_t *cache)
+{
+    static const int levels[] = {
+        rocksdb_no_compression,  rocksdb_no_compression,  rocksdb_lz4_compression,
+        rocksdb_lz4_compression, rocksdb_lz4_compression, rocksdb_lz4_compression,
+        rocksdb_lz4_compression,
+    };
+    rocksdb_options_t *o = rocksdb_options_create();
+    rocksdb_options_set_create_if_missing(o, 1);
+    rocksdb_options_set_paranoid_checks(o, 1);
+    rocksdb_options_set_write_buffer_size(o, WRITE_BUFFER);
+    rocksdb_options_set_max_write_buffer_number(o, 4);
+    rocksdb_options_set_max_background_jobs(o, 2);
+    rocksdb_options_set_max_open_files(o, OPEN_FILES);
+    rocksdb_options_set_num_levels(o, (int)ARRAY_LEN(levels));
+    rocksdb_options_set_compression_per_level(o, levels, ARRAY_LEN(levels));
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 0);
+    rocksdb_options_set_max_bytes_for_level_base(o, 4 * (uint64_t)WRITE_BUFFER);
+    rocksdb_options_set_target_file_size_base(o, WRITE_BUFFER);
+    rocksdb_options_set_bytes_per_sync(o, 1 << 20);
+    rocksdb_options_set_info_log_level(o, 2); /* warnings */
+    rocksdb_options_set_max_log_file_size(o, 1 << 20);
+    rocksdb_options_set_keep_log_file_num(o, 2);
+    rocksdb_options_set_stats_dump_period_sec(o, 0);
+    rocksdb_options_set_stats_persist_period_sec(o, 0);
+    rocksdb_block_based_table_options_t *t = table_options(cache);
+    rocksdb_options_set_block_based_table_factory(o, t);
+    rocksdb_block_based_options_destroy(t);
+    return o;
+}
+
+static void index_free(struct index *ix)
+{
+    rocksdb_writebatch_destroy(ix->batch);
+    rocksdb_writeoptions_destroy(ix->write);
+    rocksdb_readoptions_destroy(ix->read);
+    rocksdb_options_destroy(ix->options);
+    rocksdb_cache_destroy(ix->cache);
+    free(ix);
+}
+
+struct err index_open(const char *path, uint64_t cache_size, struct index **out, struct buf *why)
+{
+    struct index *ix = mem_alloc(sizeof *ix);
+    ix->cache = rocksdb_cache_create_lru(cache_size ? (size_t)cache_size : DEFAULT_CACHE);
+    ix->options = db_options(ix->cache);
+    ix->read = rocksdb_readoptions_create();
+    ix->write = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(ix->write, 1);
+    ix->batch = rocksdb_writebatch_create();
+    char *error = NULL;
+    ix->db = rocksdb_open(ix->options, path, &error);
+    if (error) {
+        buf_put(why, str_c(error));
+        rocksdb_free(error);
+        index_free(ix);
+        return err_make(E_CORRUPT, "the index cannot be opened");
+    }
+    *out = ix;
+    return OK;
+}
+
+void index_close(struct index *ix)
+{
+    if (!ix)
+        return;
+    char *error = NULL;
+    rocksdb_flushoptions_t *f = rocksdb_flushoptions_create();
+    rocksdb_flushoptions_set_wait(f, 1);
+    rocksdb_flush(ix->db, f, &error);
+    rocksdb_flushoptions_destroy(f);
+    if (error) /* nothing is lost: the log is replayed at the next start */
+        log_warn("store.index.flush-failed", LF_C("why", error));
+    rocksdb_free(error);
+    rocksdb_close(ix->db);
+    index_free(ix);
+}
+
+struct err index_applied(struct index *ix, struct applied *out)
+{
+    char *error = NULL;
+    size_t n;
+    char *value = rocksdb_get(ix->db, ix->read, text(applied_key), sizeof applied_key, &n, &error);
+    if (error) {
+        rocksdb_free(error);
+        return err_make(E_IO, "the index cannot be read");
+    }
+    if (!value)
+        return err_make(E_NOTFOUND, "empty index");
+    struct cur c = cur_of(str_of(value, n));
+    struct applied a = {0};
+    a.segment = cur_u64le(&c);
+    a.offset = cur_u64le(&c);
+    a.sequence = cur_u64le(&c);
+    bool bad = c.bad || !cur_end(&c);
+    rocksdb_free(value);
+    if (bad)
+        return err_make(E_CORRUPT, "the mark of what the index holds is damaged");
+    *out = a;
+    return OK;
+}
+
+static void reverse_prefix(struct key *k, uint64_t segment)
+{
+    key_byte(k, ENGINE_KEY);
+    key_byte(k, 'r');
+    key_u64(k, segment);
+}
+
+static void reverse_key(struct key *k, const struct op *op)
+{
+    reverse_prefix(k, op->place.segment);
+    key_u64(k, op->place.offset);
+    key_u64(k, op->place.account);
+    key_bytes(k, op->key);
+}
+
+static void put(struct index *ix, struct str key, struct str value)
+{
+    rocksdb_writebatch_put(ix->batch, text(key.p), key.n, text(value.p), value.n);
+}
+
+static void delete_key(struct index *ix, struct str key)
+{
+    rocksdb_writebatch_delete(ix->batch, text(key.p), key.n);
+}
+
+static void put_body(struct index *ix, const struct op *op)
+{
+    uint8_t packed[64];
+    check(thurn__body_place__get_packed_size(&op->place) <= sizeof packed);
+    put(ix, op->key, str_of(packed, thurn__body_place__pack(&op->place, packed)));
+    struct key reverse;
+    reverse.n = 0;
+    reverse_key(&reverse, op);
+    put(ix, key_str(&reverse), STR(""));
+}
+
+static void drop_body(struct index *ix, const struct op *op)
+{
+    delete_key(ix, op->key);
+    struct key reverse;
+    reverse.n = 0;
+    reverse_key(&reverse, op);
+    delete_key(ix, key_str(&reverse));
+}
+
+struct err index_add(struct index *ix, struct str ops)
+{
+    struct cur c = cur_of(ops);
+    struct op op;
+    while (batch_next(&c, &op)) {
+        switch (op.kind) {
+        case OP_PUT: put(ix, op.key, op.value); break;
+        case OP_DELETE: delete_key(ix, op.key); break;
+        case OP_RANGE:
+            rocksdb_writebatch_delete_range(ix->batch, text(op.key.p), op.key.n, text(op.value.p),
+                                            op.value.n);
+            break;
+        case OP_BODY: put_body(ix, &op); break;
+        case OP_DROP: drop_body(ix, &op); break;
+        default: check(!"known operation");
+        }
+    }
+    return c.bad ? err_make(E_CORRUPT, "malformed batch in the log") : OK;
+}
+
+struct err index_commit(struct index *ix, const struct applied *applied)
+{
+    struct buf mark CLEANUP(buf_free) = {0};
+    buf_u64le(&mark, applied->segment);
+    buf_u64le(&mark, applied->offset);
+    buf_u64le(&mark, applied->sequence);
+    put(ix, str_of(applied_key, sizeof applied_key), buf_str(&mark));
+    char *error = NULL;
+    rocksdb_write(ix->db, ix->write, ix->batch, &error);
+    rocksdb_writebatch_clear(ix->batch);
+    if (!error)
+        return OK;
+    log_error("store.index.write-failed", LF_C("why", error));
+    rocksdb_free(error);
+    return err_make(E_IO, "the index cannot be written");
+}
+
+struct err index_segment_owned(struct index *ix, uint64_t segment, bool *out)
+{
+    struct key prefix = {.n = 0};
+    reverse_prefix(&prefix, segment);
+    rocksdb_iterator_t *it = rocksdb_create_iterator(ix->db, ix->read);
+    rocksdb_iter_seek(it, text(prefix.b), prefix.n);
+    bool owned = false;
+    if (rocksdb_iter_valid(it)) {
+        size_t n;
+        const char *key = rocksdb_iter_key(it, &n);
+        owned = str_starts(str_of(key, n), key_str(&prefix));
+    }
+    char *error = NULL;
+    rocksdb_iter_get_error(it, &error);
+    rocksdb_iter_destroy(it);
+    if (error) {
+        rocksdb_free(error);
+        return err_make(E_IO, "the index cannot be read");
+    }
+    *out = owned;
+    return OK;
+}

@@ -1,0 +1,47 @@
+/*
+ * The index: RocksDB without its WAL, made from the log. Private to the engine.
+ *
+ * Beside the model's keys it holds two kinds of its own, which begin with ENGINE_KEY:
+ *
+ *   01 'a'                                         `applied`: segment, offset, sequence (u64 each,
+ *                                                  little-endian): the log is in here up to this
+ *                                                  byte, the end of a group
+ *   01 'r' segment offset account 'key of place'   reverse key of a body, without value: finds the
+ *                                                  owners of the bytes at a place in the log. An
+ *                                                  owner counts only if its place says the same.
+ */
+#ifndef THURN_STORE_INDEX_H
+#define THURN_STORE_INDEX_H
+
+#include "store/batch.h"
+#include <rocksdb/c.h>
+
+struct applied {
+    uint64_t segment, offset, sequence;
+};
+
+struct index {
+    rocksdb_t *db;
+    rocksdb_options_t *options;
+    rocksdb_cache_t *cache;
+    rocksdb_readoptions_t *read; /* of the latest state */
+    rocksdb_writeoptions_t *write;
+    rocksdb_writebatch_t *batch; /* being filled, by one thread at a time */
+};
+
+/* Creates what is missing. `why` gets RocksDB's own words. */
+MUST_CHECK struct err index_open(const char *path, uint64_t cache_size, struct index **out,
+                                 struct buf *why);
+/* Writes out what is in memory, then closes. */
+void index_close(struct index *ix);
+
+/* E_NOTFOUND in an empty index. */
+MUST_CHECK struct err index_applied(struct index *ix, struct applied *out);
+/* Adds the operations of a batch to what the next index_commit writes; E_CORRUPT. */
+MUST_CHECK struct err index_add(struct index *ix, struct str ops);
+/* Makes them visible at once, together with the mark. */
+MUST_CHECK struct err index_commit(struct index *ix, const struct applied *applied);
+/* Whether a place in this segment has an owner. */
+MUST_CHECK struct err index_segment_owned(struct index *ix, uint64_t segment, bool *out);
+
+#endif

@@ -1,0 +1,110 @@
+#include "store/engine_private.h"
+
+void segment_slots_init(struct engine *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(e->slots); i++)
+        check(pthread_mutex_init(&e->slots[i].lock, NULL) == 0);
+}
+
+static void file_unref(struct engine *e, struct segment_file *f)
+{
+    if (!f || atomic_fetch_sub(&f->refs, 1) != 1)
+        return;
+    e->disk->close(e->disk, f->fd);
+    free(f);
+}
+
+void segment_slots_close(struct engine *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(e->slots); i++) {
+        file_unref(e, e->slots[i].file);
+        pthread_mutex_destroy(&e->slots[i].lock);
+    }
+}
+
+static struct err open_file(struct engine *e, uint64_t number, struct segment_file **out)
+{
+    char path[PATH_LEN];
+    segment_path(e, number, path);
+    int fd = e->disk->open(e->disk, path, O_RDONLY, 0);
+    if (fd < 0)
+        return errno == ENOENT ? err_make(E_CORRUPT, "a segment of the log is missing")
+                               : err_sys("opening a log segment");
+    struct segment_file *f = mem_alloc(sizeof *f);
+    atomic_init(&f->refs, 1);
+    f->number = number;
+    f->fd = fd;
+    *out = f;
+    return OK;
+}
+
+/* An open segment with a reference for the caller; it may push another one out of its slot. */
+static struct err file_get(struct engine *e, uint64_t number, struct segment_file **out)
+{
+    struct segment_slot *slot = &e->slots[number % OPEN_SEGMENTS];
+    struct segment_file *old = NULL;
+    struct err err = OK;
+    pthread_mutex_lock(&slot->lock);
+    if (!slot->file || slot->file->number != number) {
+        struct segment_file *f;
+        err = open_file(e, number, &f);
+        if (!err.code) {
+            old = slot->file;
+            slot->file = f;
+        }
+    }
+    if (!err.code) {
+        atomic_fetch_add(&slot->file->refs, 1);
+        *out = slot->file;
+    }
+    pthread_mutex_unlock(&slot->lock);
+    file_unref(e, old);
+    return err;
+}
+
+/* Whether the record at the place is the body meant. */
+static struct err check_record(struct engine *e, int fd, const Thurn__BodyPlace *place,
+                               struct record_header *out)
+{
+    uint8_t bytes[RECORD_HEADER];
+    TRY(disk_read(e->disk, fd, bytes, sizeof bytes, place->offset));
+    if (record_header_get(str_of(bytes, sizeof bytes), out).code || out->kind != RECORD_BODY ||
+        out->plain != place->length || body_short_hash(out->hash) != place->hash)
+        return err_make(E_CORRUPT, "another record than the body meant");
+    return OK;
+}
+
+struct err engine_body_read(struct engine *e, const Thurn__BodyPlace *place, uint64_t offset,
+                            uint8_t *out, size_t n)
+{
+    struct record_header h;
+    struct segment_file *f;
+    if (offset > place->length || n > place->length - offset)
+        return err_make(E_INVALID, "range outside the body");
+    TRY(file_get(e, place->segment, &f));
+    struct err err = check_record(e, f->fd, place, &h);
+    if (!err.code)
+        err = disk_read(e->disk, f->fd, out, n, place->offset + RECORD_HEADER + offset);
+    file_unref(e, f);
+    return err;
+}
+
+struct err engine_body_verify(struct engine *e, const Thurn__BodyPlace *place)
+{
+    struct record_header h;
+    struct segment_file *f;
+    uint8_t hash[SHA256_LEN];
+    TRY(file_get(e, place->segment, &f));
+    struct err err = check_record(e, f->fd, place, &h);
+    file_unref(e, f);
+    TRY(err);
+    struct buf bytes CLEANUP(buf_free) = {.max = SIZE_MAX};
+    uint8_t *p = buf_room(&bytes, (size_t)place->length);
+    if (!p)
+        return err_make(E_LIMIT, "no memory for a body");
+    TRY(engine_body_read(e, place, 0, p, (size_t)place->length));
+    sha256(str_of(p, (size_t)place->length), hash);
+    return memcmp(hash, h.hash, sizeof hash) == 0
+               ? OK
+               : err_make(E_CORRUPT, "the body does not match its checksum");
+}

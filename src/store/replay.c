@@ -1,0 +1,237 @@
+#include "store/engine_private.h"
+
+/* One segment being read. */
+struct reader {
+    struct engine *e;
+    const struct segment *segment;
+    int fd;
+    uint64_t limit; /* no group may reach beyond */
+    struct group_home home;
+    struct buf bytes;
+};
+
+static bool end_known(const struct segment *s)
+{
+    return s->end != UINT64_MAX;
+}
+
+/* Reads n bytes at `at` into r->bytes. */
+static struct err fetch(struct reader *r, uint64_t at, uint64_t n)
+{
+    buf_clear(&r->bytes);
+    uint8_t *p = n <= SIZE_MAX ? buf_room(&r->bytes, (size_t)n) : NULL;
+    if (!p)
+        return err_make(E_LIMIT, "a group of the log is too large");
+    TRY(disk_read(r->e->disk, r->fd, p, (size_t)n, at));
+    buf_added(&r->bytes, (size_t)n);
+    return OK;
+}
+
+/* The group at `at`, pointing into r->bytes. E_INVALID: none that counts. */
+static struct err load_group(struct reader *r, uint64_t at, bool check_bodies, struct group *out)
+{
+    struct group_header h;
+    if (at > r->limit || r->limit - at < GROUP_HEADER)
+        return err_make(E_INVALID, "end of the segment");
+    TRY(fetch(r, at, GROUP_HEADER));
+    TRY(group_header_get(buf_str(&r->bytes), &h));
+    if (h.length > r->limit - at)
+        return err_make(E_INVALID, "group cut off");
+    TRY(fetch(r, at, h.length));
+    return group_open(buf_str(&r->bytes), &r->home, at, check_bodies, out);
+}
+
+/* Whether a group that is later than `sequence` stands behind `at`. Groups are synced one after
+ * the other, so what follows an unfinished one is empty. */
+static struct err later_group(struct reader *r, uint64_t at, uint64_t sequence, bool *out)
+{
+    enum { WINDOW = 1 << 20 };
+    *out = false;
+    for (uint64_t from = at; from < r->limit; from += WINDOW - GROUP_HEADER) {
+        TRY(fetch(r, from, MIN((uint64_t)WINDOW, r->limit - from)));
+        struct buf window CLEANUP(buf_free) = r->bytes;
+        r->bytes = (struct buf){0};
+        struct str s = buf_str(&window);
+        for (size_t i = 0; i + GROUP_HEADER <= s.n; i += 8) {
+            struct group_header h;
+            struct group g;
+            if (s.p[i] != 'T' || group_header_get(str_skip(s, i), &h).code ||
+                h.sequence <= sequence)
+                continue;
+            struct err err = load_group(r, from + i, false, &g);
+            if (err.code == E_OK)
+                *out = true;
+            if (err.code != E_INVALID)
+                return err;
+        }
+    }
+    return OK;
+}
+
+static struct err walk_end(struct reader *r, const struct log_position *at)
+{
+    const struct segment *s = r->segment;
+    bool lost = at->offset != s->end || at->sequence != s->last_sequence;
+    if (!end_known(s))
+        TRY(later_group(r, at->offset, at->sequence, &lost));
+    return lost ? err_make(E_CORRUPT, "a group of the log is damaged") : OK;
+}
+
+static struct err walk(struct reader *r, struct log_position *at, const struct walk *w)
+{
+    struct group g;
+    while (at->offset != r->segment->end) {
+        struct err err = load_group(r, at->offset, w->check_bodies, &g);
+        if (err.code == E_INVALID || (!err.code && g.header.sequence != at->sequence + 1))
+            break;
+        TRY(err);
+        struct log_position end = {at->segment, at->offset + g.header.length, g.header.sequence};
+        if (w->each)
+            TRY(w->each(&g, &end, w->arg));
+        *at = end;
+    }
+    return walk_end(r, at);
+}
+
+struct err segment_walk(struct engine *e, const struct segment *s, struct log_position *at,
+                        const struct walk *w)
+{
+    char path[PATH_LEN];
+    segment_path(e, s->number, path);
+    struct reader r = {.e = e, .segment = s, .home.segment = s->number};
+    memcpy(r.home.uuid, e->uuid, UUID_LEN);
+    r.limit = end_known(s) ? s->end : s->size;
+    r.fd = e->disk->open(e->disk, path, O_RDONLY, 0);
+    if (r.fd < 0)
+        return err_sys("opening a log segment");
+    struct err err = walk(&r, at, w);
+    e->disk->close(e->disk, r.fd);
+    buf_free(&r.bytes);
+    return err;
+}
+
+static struct err apply_group(struct group *g, const struct log_position *end, void *arg)
+{
+    struct engine *e = arg;
+    struct record r;
+    while (group_next(g, &r))
+        if (r.header.kind == RECORD_BATCH)
+            TRY(index_add(e->index, r.payload));
+    struct applied applied = {end->segment, end->offset, end->sequence};
+    atomic_fetch_add(&e->replayed_groups, 1);
+    return index_commit(e->index, &applied);
+}
+
+/* Where in the chain the replay begins; n: nowhere. */
+static size_t starting_point(const struct segments *all, const struct applied *applied)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        const struct segment *s = &all->v[i];
+        if (s->in_log && (applied->segment == 0 || s->number == applied->segment))
+            return i;
+    }
+    return all->n;
+}
+
+static struct err replay_segment(struct engine *e, const struct segment *s, struct log_position *at,
+                                 struct buf *explain)
+{
+    /* The others were synced before the one after them was begun. */
+    struct walk w = {.check_bodies = !end_known(s), .each = apply_group, .arg = e};
+    struct err err = segment_walk(e, s, at, &w);
+    if (err.code)
+        buf_printf(explain,
+                   "segment %08" PRIu64 " of the log is damaged at byte %" PRIu64 " (group %" PRIu64
+                   "): %s; restore the directory from a backup",
+                   s->number, at->offset, at->sequence + 1, err.why);
+    return err;
+}
+
+static struct err replay_from(struct engine *e, const struct segments *all, size_t from,
+                              struct log_position *at, struct buf *explain)
+{
+    for (size_t i = from; i < all->n; i++) {
+        const struct segment *s = &all->v[i];
+        if (!s->in_log)
+            continue;
+        if (s->number != at->segment)
+            *at = (struct log_position){s->number, SEGMENT_HEADER, at->sequence};
+        if (at->sequence < s->header.sequence || at->offset > s->end || at->offset > s->size) {
+            buf_printf(explain,
+                       "the index is ahead of the log, which has lost its end in segment "
+                       "%08" PRIu64 "; restore the directory from a backup",
+                       s->number);
+            return err_make(E_CORRUPT, "the index is ahead of the log");
+        }
+        TRY(replay_segment(e, s, at, explain));
+    }
+    return OK;
+}
+
+/* What was read may not be on the disk yet, if the process before has been killed; the next
+ * segment will name it as the end of the log. Zeros behind it are given back. */
+static struct err settle_end(struct engine *e, const struct log_position *at)
+{
+    if (at->segment == 0)
+        return OK;
+    char path[PATH_LEN];
+    segment_path(e, at->segment, path);
+    int fd = e->disk->open(e->disk, path, O_RDWR, 0);
+    if (fd < 0)
+        return err_sys("opening a log segment");
+    struct err err = disk_sync(e->disk, fd);
+    if (!err.code && e->disk->ftruncate(e->disk, fd, at->offset) < 0)
+        err = err_sys("cutting the log");
+    e->disk->close(e->disk, fd);
+    return err;
+}
+
+/* Segments that never held anything that counts, and bodies that no commit came to name. */
+static struct err remove_leftovers(struct engine *e, const struct segments *all)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        const struct segment *s = &all->v[i];
+        bool owned = s->in_log || s->state == SEGMENT_DAMAGED;
+        if (s->state == SEGMENT_VALID && s->header.kind == SEGMENT_BIG_BODY)
+            TRY(index_segment_owned(e->index, s->number, &owned));
+        if (s->state == SEGMENT_DAMAGED)
+            log_warn("store.segment.damaged", LF_U64("segment", s->number));
+        if (!owned)
+            TRY(segment_remove(e, s->number));
+    }
+    return OK;
+}
+
+static struct err replay(struct engine *e, const struct segments *all, struct buf *explain)
+{
+    struct applied applied = {0};
+    struct err err = index_applied(e->index, &applied);
+    if (err.code && err.code != E_NOTFOUND)
+        return err;
+    size_t from = starting_point(all, &applied);
+    if (from == all->n && applied.segment) {
+        buf_printf(explain,
+                   "segment %08" PRIu64 " of the log, which the index names, is missing "
+                   "or damaged; restore the directory from a backup",
+                   applied.segment);
+        return err_make(E_CORRUPT, "a segment of the log is missing or damaged");
+    }
+    struct log_position at = {applied.segment, applied.offset, applied.sequence};
+    TRY(replay_from(e, all, from, &at, explain));
+    uint64_t last = MAX(at.segment, all->n ? all->v[all->n - 1].number : 0);
+    atomic_store(&e->next_segment, last + 1);
+    e->writer = (struct log_writer){
+        .fd = -1, .segment = at.segment, .end = at.offset, .sequence = at.sequence};
+    if (e->read_only)
+        return OK;
+    TRY(settle_end(e, &at));
+    return remove_leftovers(e, all);
+}
+
+struct err log_replay(struct engine *e, struct buf *explain)
+{
+    struct segments all CLEANUP(segments_free) = {0};
+    TRY(segments_find(e, &all, explain));
+    atomic_store(&e->segments, all.n);
+    return replay(e, &all, explain);
+}

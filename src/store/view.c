@@ -1,0 +1,121 @@
+#include "store/engine_private.h"
+
+struct view {
+    struct engine *e;
+    const rocksdb_snapshot_t *snapshot;
+    rocksdb_readoptions_t *read;
+    rocksdb_iterator_t *idle; /* kept for the next scan; NULL while one uses it */
+};
+
+static const char *text(const void *p)
+{
+    return (const char *)p;
+}
+
+struct view *view_open(struct engine *e)
+{
+    struct view *v = mem_alloc(sizeof *v);
+    v->e = e;
+    v->snapshot = rocksdb_create_snapshot(e->index->db);
+    v->read = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_snapshot(v->read, v->snapshot);
+    return v;
+}
+
+void view_close(struct view *v)
+{
+    if (!v)
+        return;
+    if (v->idle)
+        rocksdb_iter_destroy(v->idle);
+    rocksdb_readoptions_destroy(v->read);
+    rocksdb_release_snapshot(v->e->index->db, v->snapshot);
+    free(v);
+}
+
+static struct err unreadable(char *error)
+{
+    log_error("store.index.read-failed", LF_C("why", error));
+    rocksdb_free(error);
+    return err_make(E_IO, "the index cannot be read");
+}
+
+struct err view_get(struct view *v, struct str key, struct arena *a, struct str *out)
+{
+    char *error = NULL;
+    rocksdb_pinnableslice_t *slice =
+        rocksdb_get_pinned(v->e->index->db, v->read, text(key.p), key.n, &error);
+    if (error)
+        return unreadable(error);
+    if (!slice)
+        return err_make(E_NOTFOUND, "no such key");
+    size_t n;
+    const char *value = rocksdb_pinnableslice_value(slice, &n);
+    struct str copy = str_dup(a, str_of(value, n));
+    rocksdb_pinnableslice_destroy(slice);
+    if (n && !copy.p)
+        return err_make(E_LIMIT, "no room for a value of the index");
+    *out = copy;
+    return OK;
+}
+
+/* A scan may run inside another's `each`, so it takes the iterator for itself. */
+static rocksdb_iterator_t *iterator_take(struct view *v)
+{
+    rocksdb_iterator_t *it = v->idle ? v->idle : rocksdb_create_iterator(v->e->index->db, v->read);
+    v->idle = NULL;
+    return it;
+}
+
+static struct err iterator_give_back(struct view *v, rocksdb_iterator_t *it)
+{
+    char *error = NULL;
+    rocksdb_iter_get_error(it, &error);
+    if (v->idle)
+        rocksdb_iter_destroy(it);
+    else
+        v->idle = it;
+    return error ? unreadable(error) : OK;
+}
+
+static struct str iterator_key(const rocksdb_iterator_t *it)
+{
+    size_t n;
+    const char *p = rocksdb_iter_key(it, &n);
+    return str_of(p, n);
+}
+
+static struct str iterator_value(const rocksdb_iterator_t *it)
+{
+    size_t n;
+    const char *p = rocksdb_iter_value(it, &n);
+    return str_of(p, n);
+}
+
+struct err view_scan(struct view *v, struct str from, struct str to,
+                     bool (*each)(struct str key, struct str value, void *arg), void *arg)
+{
+    rocksdb_iterator_t *it = iterator_take(v);
+    for (rocksdb_iter_seek(it, text(from.p), from.n); rocksdb_iter_valid(it);
+         rocksdb_iter_next(it)) {
+        struct str key = iterator_key(it);
+        if (str_cmp(key, to) >= 0 || !each(key, iterator_value(it), arg))
+            break;
+    }
+    return iterator_give_back(v, it);
+}
+
+struct err view_scan_down(struct view *v, struct str from, struct str to,
+                          bool (*each)(struct str key, struct str value, void *arg), void *arg)
+{
+    rocksdb_iterator_t *it = iterator_take(v);
+    rocksdb_iter_seek_for_prev(it, text(to.p), to.n);
+    if (rocksdb_iter_valid(it) && str_eq(iterator_key(it), to))
+        rocksdb_iter_prev(it);
+    for (; rocksdb_iter_valid(it); rocksdb_iter_prev(it)) {
+        struct str key = iterator_key(it);
+        if (str_cmp(key, from) < 0 || !each(key, iterator_value(it), arg))
+            break;
+    }
+    return iterator_give_back(v, it);
+}

@@ -1,0 +1,227 @@
+"""A Thurn of its own for a test: the real binary with all its roles, on a temporary directory and
+free ports."""
+
+import contextlib
+import imaplib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import smtplib
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = pathlib.Path(os.environ.get("THURN_BIN", ROOT / "build/debug/src/cli/thurn")).resolve()
+PASSWORD = "secret"
+DEADLINE = float(os.environ.get("THURN_TEST_DEADLINE", "60"))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(what, check, deadline=DEADLINE):
+    """Waits until check() gives something true, and returns it."""
+    end = time.monotonic() + deadline
+    while True:
+        got = check()
+        if got:
+            return got
+        if time.monotonic() > end:
+            raise AssertionError(f"timed out waiting for {what}")
+        time.sleep(0.02)
+
+
+class Thurn:
+    def __init__(self, settings=None, binary=None):
+        # Not below pytest's directory: only its owner may enter that, and roles are other users.
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="thurn-test-"))
+        self.dir.chmod(0o755)
+        self.binary = binary or BINARY
+        self.settings = dict(settings or {})
+        self.lmtp_port, self.imap_port, self.imaps_port = free_port(), free_port(), free_port()
+        self.conf = self.dir / "thurn.conf"
+        self.log = self.dir / "log"
+        self.process = None
+        self._certificate()
+        self.configure()
+
+    def _certificate(self):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
+                        "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                        "-keyout", self.dir / "key.pem", "-out", self.dir / "chain.pem"],
+                       check=True, capture_output=True)
+
+    def configure(self, extra=""):
+        values = {"hostname": '"mail.example.test"', "data_dir": f'"{self.dir}/data"',
+                  "run_dir": f'"{self.dir}/run"', "log_level": "info",
+                  "cleartext_login_from": '{"127.0.0.0/8"}', "argon2_memory": '"8 MB"',
+                  "argon2_passes": "1", **self.settings}
+        text = "".join(f"{k} = {v}\n" for k, v in values.items() if v is not None)
+        text += (f'listen {{\n lmtp = {{"127.0.0.1:{self.lmtp_port}"}}\n'
+                 f' imap = {{"127.0.0.1:{self.imap_port}"}}\n'
+                 f' imaps = {{"127.0.0.1:{self.imaps_port}"}}\n}}\n'
+                 f'certificate {{\n chain = "{self.dir}/chain.pem"\n key = "{self.dir}/key.pem"\n}}\n')
+        self.conf.write_text(text + extra)
+
+    # -- life --
+
+    def start(self, accounts=True):
+        self.begin()
+        self.wait_ready()
+        if accounts and "example.test" not in self.cli("domain", "list").stdout:
+            self.cli("domain", "add", "example.test")
+            for name in ("alice", "bob"):
+                self.add_account(name)
+        return self
+
+    def begin(self):
+        env = dict(os.environ)
+        env.setdefault("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1")
+        env.setdefault("TSAN_OPTIONS", "ignore_noninstrumented_modules=1")
+        env.pop("JOURNAL_STREAM", None)
+        self.notes = open(self.dir / "notes", "w+b")
+        self.process = subprocess.Popen([self.binary, "--config", self.conf, "--note", "run"],
+                                        stdout=self.notes, stderr=open(self.log, "ab"), env=env,
+                                        start_new_session=True)
+
+    def wait_ready(self):
+        def ready():
+            if self.process.poll() is not None:
+                raise AssertionError(f"thurn ended with {self.process.returncode}:\n"
+                                     + self.log_text()[-3000:])
+            return b"ready" in (self.dir / "notes").read_bytes()
+        wait_for("thurn to be ready", ready)
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self.kill_all()
+                raise AssertionError("thurn did not stop:\n" + self.log_text()[-3000:])
+        return self.process.returncode if self.process else None
+
+    def kill_all(self):
+        """kill -9 of every process at once."""
+        pids = [r["pid"] for r in self.status() if r["pid"]] if self.process.poll() is None else []
+        for pid in [self.process.pid, *pids]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(timeout=30)
+        wait_for("processes to be gone",
+                 lambda: not any(pathlib.Path(f"/proc/{p}").exists() for p in pids))
+
+    def remove(self):
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def log_text(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    # -- command line --
+
+    def cli(self, *words, input=None, check=True):
+        done = subprocess.run([self.binary, "--config", self.conf, *words], input=input,
+                              capture_output=True, text=True, timeout=DEADLINE)
+        if check and done.returncode:
+            raise AssertionError(f"thurn {' '.join(map(str, words))}: {done.stderr}")
+        return done
+
+    def add_account(self, name, password=PASSWORD):
+        self.cli("account", "add", "--hash", "{PLAIN}" + password, f"{name}@example.test")
+
+    def status(self):
+        return json.loads(self.cli("status", "--json").stdout)
+
+    def pid_of(self, role, index=0):
+        return next(r["pid"] for r in self.status() if r["role"] == role and r["index"] == index)
+
+    def kill_role(self, role, index=0, signo=signal.SIGKILL):
+        """Ends a role the hard way and waits until its successor serves."""
+        before = next(r for r in self.status() if r["role"] == role and r["index"] == index)
+        os.kill(before["pid"], signo)
+        self.wait_new(role, before["generation"], index)
+
+    def wait_new(self, role, generation, index=0):
+        wait_for(f"a new {role}", lambda: any(
+            r["role"] == role and r["index"] == index and r["generation"] > generation and r["ready"]
+            for r in self.status()))
+
+    # -- clients --
+
+    def imap(self, user="alice", password=PASSWORD, login=True):
+        c = imaplib.IMAP4("127.0.0.1", self.imap_port, timeout=DEADLINE)
+        if login:
+            c.login(f"{user}@example.test", password)
+        return c
+
+    def imaps(self, user="alice"):
+        context = ssl.create_default_context(cafile=str(self.dir / "chain.pem"))
+        c = imaplib.IMAP4_SSL("localhost", self.imaps_port, ssl_context=context, timeout=DEADLINE)
+        c.login(f"{user}@example.test", PASSWORD)
+        return c
+
+    def lmtp(self):
+        c = smtplib.LMTP("127.0.0.1", self.lmtp_port, local_hostname="client.example.test")
+        c.sock.settimeout(DEADLINE)
+        return c
+
+    def deliver(self, message, to=("alice",), sender="sender@example.org"):
+        """Delivers bytes exactly as they are (dots are stuffed; nothing else is touched)."""
+        with self.lmtp() as c:
+            c.ehlo_or_helo_if_needed()
+            assert c.mail(sender)[0] == 250
+            for name in to:
+                code, text = c.rcpt(f"{name}@example.test")
+                assert code == 250, text
+            assert c.docmd("DATA")[0] == 354
+            stuffed = message.replace(b"\r\n.", b"\r\n..")
+            if stuffed.startswith(b"."):
+                stuffed = b"." + stuffed
+            c.send(stuffed + (b"" if stuffed.endswith(b"\r\n") else b"\r\n") + b".\r\n")
+            return [c.getreply() for _ in to]
+
+    def raw(self, port=None):
+        return Raw(port or self.imap_port)
+
+
+class Raw:
+    """A client by hand: bytes out, lines in."""
+
+    def __init__(self, port):
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+        self.file = self.sock.makefile("rb")
+
+    def send(self, data):
+        self.sock.sendall(data)
+
+    def line(self):
+        return self.file.readline()
+
+    def until(self, start):
+        """Lines up to and including the first that begins so."""
+        lines = []
+        while True:
+            line = self.line()
+            if not line:
+                raise AssertionError(f"closed while waiting for {start!r}; got {lines[-5:]!r}")
+            lines.append(line)
+            if line.startswith(start):
+                return lines
+
+    def command(self, text, tag=b"x"):
+        self.send(tag + b" " + text + b"\r\n")
+        return self.until(tag + b" ")
+
+    def close(self):
+        self.file.close()
+        self.sock.close()

@@ -1,0 +1,64 @@
+#include "base/base.h"
+
+#include "roles/frontend/body.h"
+
+void body_init(struct body *b, uint64_t limit)
+{
+    *b = (struct body){.large.fd = -1, .limit = limit};
+}
+
+void body_free(struct body *b)
+{
+    buf_free(&b->small);
+    sealed_free(&b->large);
+    body_init(b, b->limit);
+}
+
+static void body_drop(struct body *b)
+{
+    buf_free(&b->small);
+    sealed_free(&b->large);
+}
+
+static struct err body_put_large(struct body *b, struct str bytes)
+{
+    if (b->large.fd < 0) {
+        TRY(sealed_new(&b->large, b->limit));
+        TRY(sealed_put(&b->large, buf_str(&b->small)));
+        buf_free(&b->small);
+    }
+    return sealed_put(&b->large, bytes);
+}
+
+void body_put(struct body *b, struct str bytes)
+{
+    if (b->too_large || b->failed)
+        return;
+    if (bytes.n > b->limit - b->size) { /* size <= limit always */
+        b->too_large = true;
+        body_drop(b);
+        return;
+    }
+    b->size += bytes.n;
+    struct err e = OK;
+    if (b->size > BODY_INLINE) {
+        e = body_put_large(b, bytes);
+    } else {
+        buf_put(&b->small, bytes);
+        e = buf_err(&b->small);
+    }
+    if (e.code != E_OK) {
+        log_error("frontend.no-memory-for-message", LF_U64("size", b->size), LF_ERR(e));
+        b->failed = true;
+        body_drop(b);
+    }
+}
+
+struct err body_finish(struct body *b, struct str *raw, int *fd)
+{
+    if (b->large.fd >= 0)
+        TRY(sealed_finish(&b->large));
+    *raw = buf_str(&b->small);
+    *fd = b->large.fd;
+    return OK;
+}

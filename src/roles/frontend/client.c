@@ -1,0 +1,350 @@
+#include "base/base.h"
+
+#include "roles/frontend/frontend.h"
+
+enum {
+    CLIENT_IN_MAX = 64 * 1024,    /* input that waits for its turn */
+    CLIENT_OUT_LOW = 64 * 1024,   /* the backend goes on below */
+    CLIENT_OUT_HIGH = 256 * 1024, /* and is held above */
+    CLIENT_FAREWELL_MS = 10000,   /* for the last bytes on their way */
+};
+
+/* ------------------------------------------------------------------------------------ each event
+ */
+
+static void client_enter(struct client *c)
+{
+    log_context(c->session, client_trace(c));
+    c->progress = false;
+}
+
+/* Nothing may touch the client after this: ending the connection may free it. */
+static void client_finish(struct client *c)
+{
+    c->finished = true;
+    client_drop_channel(c);
+    timer_set(c->timer, CLIENT_FAREWELL_MS);
+    conn_finish(c->conn);
+}
+
+static void client_leave(struct client *c)
+{
+    /* One who sends commands and reads no answers is not answered further. */
+    while (!c->ending && conn_backlog(c->conn) <= CLIENT_OUT_HIGH && c->step && c->step(c))
+        ;
+    if (c->fe->stopping && !c->asked && !c->ending)
+        client_goodbye(c, GOODBYE_SHUTDOWN);
+    bool finish = c->ending && !c->finished;
+    if (!c->ending && !c->asked && c->progress)
+        timer_set(c->timer, c->ops->patience(c));
+    if (finish)
+        client_finish(c);
+    log_context((session_id){0}, STR(""));
+}
+
+void client_stop(struct client *c)
+{
+    client_enter(c);
+    client_leave(c);
+}
+
+static void client_free(struct client *c)
+{
+    struct frontend *fe = c->fe;
+    client_drop_channel(c);
+    timer_free(c->timer);
+    conn_free(c->conn);
+    list_remove(&c->link);
+    c->ops->release(c);
+    frontend_client_gone(fe);
+}
+
+static void client_lost(struct client *c, const char *event, struct err why)
+{
+    log_warn(event, LF_C("protocol", c->ops->protocol), LF_ERR(why));
+    client_drop_channel(c);
+    c->asked = false;
+    client_progress(c);
+    c->ops->lost(c);
+}
+
+static void on_readable(struct conn *conn, void *arg)
+{
+    struct client *c = arg;
+    client_enter(c);
+    client_leave(c);
+}
+
+/* The client has taken enough: the backend may go on, and so may its own commands. */
+static void on_drained(struct conn *conn, void *arg)
+{
+    struct client *c = arg;
+    client_enter(c);
+    if (c->held && c->chan) {
+        c->held = false;
+        chan_hold(c->chan, false);
+        if (c->asked)
+            timer_set(c->timer, frontend_settings(c->fe)->request_timeout);
+    }
+    client_leave(c);
+}
+
+static void on_closed(struct conn *conn, struct err why, void *arg)
+{
+    struct client *c = arg;
+    log_context(c->session, client_trace(c));
+    if (!c->ending || why.code == E_INVALID || why.code == E_TIMEOUT)
+        log_debug("client.closed", LF_C("protocol", c->ops->protocol), LF_ERR(why));
+    client_free(c);
+    log_context((session_id){0}, STR(""));
+}
+
+static void on_secured(struct conn *conn, void *arg)
+{
+    struct client *c = arg;
+    client_enter(c);
+    if (!c->step) { /* TLS from the first byte: the greeting has waited for it */
+        c->ops->greet(c);
+        client_progress(c);
+    }
+    client_leave(c);
+}
+
+static void on_timer(void *arg)
+{
+    struct client *c = arg;
+    if (c->finished) {
+        client_free(c);
+        return;
+    }
+    client_enter(c);
+    if (c->asked) {
+        client_lost(c, "backend.late", err_make(E_TIMEOUT, "no answer within request_timeout"));
+    } else {
+        log_info("client.timeout", LF_C("protocol", c->ops->protocol));
+        client_goodbye(c, GOODBYE_TIMEOUT);
+    }
+    client_leave(c);
+}
+
+/* ------------------------------------------------------------------------------ session's channel
+ */
+
+/* A reader that is slow holds the backend, not our memory. */
+static void client_pace(struct client *c)
+{
+    if (c->ending || !c->chan)
+        return;
+    if (conn_backlog(c->conn) > CLIENT_OUT_HIGH && !c->held) {
+        c->held = true;
+        chan_hold(c->chan, true);
+    }
+    if (c->asked)
+        timer_set(c->timer, c->held ? 0 : frontend_settings(c->fe)->request_timeout);
+}
+
+/* An answer to a request that is no longer of interest cannot come: one is asked at a time, and
+ * giving up on it closes the channel. Updates while idling answer no request. */
+static bool client_expects(const struct client *c, const struct frame *f)
+{
+    return f->serial == c->serial || f->type->number == RPC_IMAP_UPDATES;
+}
+
+static void on_answer(struct chan *chan, struct frame *f, void *arg)
+{
+    struct client *c = arg;
+    client_enter(c);
+    if (c->ending)
+        client_drop_channel(c);
+    else if (!client_expects(c, f))
+        client_lost(c, "backend.wrong-answer", err_make(E_DENIED, "answer to another request"));
+    else
+        c->ops->answer(c, f);
+    frame_free(f);
+    client_pace(c);
+    client_leave(c);
+}
+
+static void on_channel_closed(struct chan *chan, struct err why, void *arg)
+{
+    struct client *c = arg;
+    client_enter(c);
+    client_lost(c, "backend.lost", why);
+    client_leave(c);
+}
+
+void client_drop_channel(struct client *c)
+{
+    if (c->chan)
+        chan_free(c->chan);
+    c->chan = NULL;
+    c->held = false;
+}
+
+static struct err client_announce(struct client *c, int fd)
+{
+    Thurn__SessionOpen open = THURN__SESSION_OPEN__INIT;
+    open.kind = c->ops->kind;
+    open.session = c->session.v;
+    open.peer_ip = pb_bytes(str_of(c->peer.b, c->peer.n));
+    open.tls = c->tls;
+    open.may_authenticate = frontend_may_login(c->fe, c->peer, c->tls);
+    return chan_send(c->fe->backend, RPC_SESSION_OPEN, 0, &open.base, (struct str){0}, fd);
+}
+
+static struct err client_open_channel(struct client *c)
+{
+    static const struct chan_ops ops = {.frame = on_answer, .closed = on_channel_closed};
+    if (!c->fe->backend)
+        return err_make(E_CLOSED, "there is no backend");
+    const struct chan_spec spec = {.table = &rpc_table,
+                                   .rules = c->ops->rules,
+                                   .n_rules = c->ops->n_rules,
+                                   .ops = &ops,
+                                   .arg = c};
+    int fds[2];
+    TRY(chan_pair(fds));
+    struct err e = client_announce(c, fds[1]);
+    (void)close(fds[1]);
+    if (e.code != E_OK) {
+        (void)close(fds[0]);
+        return e;
+    }
+    return chan_new(c->fe->role->loop, fds[0], &spec, &c->chan);
+}
+
+struct err client_ask(struct client *c, enum client_asks asks, uint16_t type,
+                      const ProtobufCMessage *m, struct str raw, int fd)
+{
+    if (!c->chan)
+        TRY(client_open_channel(c));
+    TRY(chan_send(c->chan, type, ++c->serial, m, raw, fd));
+    chan_set_state(c->chan, (uint32_t)asks);
+    c->asked = asks != ASKS_IDLE; /* what may never come has no deadline */
+    if (c->asked)
+        timer_set(c->timer, frontend_settings(c->fe)->request_timeout);
+    return OK;
+}
+
+void client_answered(struct client *c)
+{
+    if (c->chan)
+        chan_set_state(c->chan, ASKS_NOTHING);
+    c->asked = false;
+    client_progress(c);
+}
+
+/* --------------------------------------------------------------------------------------- helpers
+ */
+
+bool client_step_wait(struct client *c)
+{
+    return false;
+}
+
+struct buf *client_out(struct client *c)
+{
+    buf_reset(&c->fe->out, CLIENT_OUT_HIGH);
+    return &c->fe->out;
+}
+
+void client_flush(struct client *c)
+{
+    if (buf_err(&c->fe->out).code != E_OK) { /* memory is short: the answer would have a hole */
+        client_end(c);
+        return;
+    }
+    conn_write(c->conn, buf_str(&c->fe->out));
+}
+
+void client_end(struct client *c)
+{
+    c->ending = true;
+}
+
+void client_goodbye(struct client *c, enum client_goodbye why)
+{
+    if (c->step) /* else it waits for TLS: there is nothing that it could read */
+        conn_write(c->conn, c->ops->goodbyes[why]);
+    client_end(c);
+}
+
+void client_bad(struct client *c)
+{
+    uint32_t max = frontend_settings(c->fe)->max_bad_commands;
+    if (++c->bad_commands <= max || !max)
+        return;
+    log_info("client.too-many-bad-commands", LF_C("protocol", c->ops->protocol));
+    client_goodbye(c, GOODBYE_BAD);
+}
+
+void client_trace_begin(struct client *c)
+{
+    static const char digits[] =
+        "0123456789abcdefghjkmnpqrstvwxyz"; /* no i, l, o, u: to be read out */
+    uint8_t random[CLIENT_TRACE];
+    random_bytes(random, sizeof random);
+    for (size_t i = 0; i < CLIENT_TRACE; i++)
+        c->trace[i] = (uint8_t)digits[random[i] & 31];
+    c->n_trace = CLIENT_TRACE;
+    log_context(c->session, client_trace(c));
+}
+
+void client_trace_end(struct client *c)
+{
+    c->n_trace = 0;
+    log_context(c->session, STR(""));
+}
+
+struct str client_peer(const struct client *c, struct buf *b)
+{
+    buf_clear(b);
+    ip_format(b, c->peer);
+    return buf_str(b);
+}
+
+/* ------------------------------------------------------------------------------------------ life
+ */
+
+static struct err client_begin(struct client *c, bool tls_now)
+{
+    if (tls_now) {
+        c->tls = true;
+        return conn_start_tls(c->conn, c->fe->tls);
+    }
+    c->ops->greet(c);
+    return OK;
+}
+
+struct err client_new(struct frontend *fe, const struct client_ops *ops, int fd, struct ip peer,
+                      bool tls_now)
+{
+    static const struct conn_ops conn_ops = {
+        .readable = on_readable, .drained = on_drained, .closed = on_closed, .secured = on_secured};
+    const struct conn_limits limits = {.in_max = CLIENT_IN_MAX,
+                                       .out_low = CLIENT_OUT_LOW,
+                                       .write_ms = frontend_settings(fe)->write_timeout};
+    struct client *c = ops->make();
+    list_init(&c->link);
+    c->fe = fe;
+    c->ops = ops;
+    c->peer = peer;
+    c->since = clock_mono_us();
+    while (!c->session.v)
+        c->session.v = random_u64();
+    struct err e = conn_new(fe->role->loop, fd, &limits, &conn_ops, c, &c->conn);
+    if (e.code != E_OK) {
+        ops->release(c);
+        return e;
+    }
+    c->timer = timer_new(fe->role->loop, on_timer, c);
+    list_append(&fe->clients, &c->link);
+    fe->n_clients++;
+    client_enter(c);
+    e = client_begin(c, tls_now);
+    if (e.code != E_OK)
+        client_end(c);
+    client_progress(c);
+    client_leave(c);
+    return OK;
+}

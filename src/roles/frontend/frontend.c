@@ -1,0 +1,256 @@
+#include "base/base.h"
+
+#include "roles/frontend/frontend.h"
+
+#include <sys/syscall.h>
+
+enum { FRONTEND_STOP_MS = 3000 };
+
+/* ------------------------------------------------------------------------------------- entrances
+ */
+
+struct entrance {
+    struct list link;
+    struct frontend *fe;
+    Thurn__ListenerKind kind;
+    int fd; /* until it is opened */
+    struct listener *listener;
+};
+
+static const struct client_ops *frontend_protocol(Thurn__ListenerKind kind)
+{
+    return kind == THURN__LISTENER_KIND__LISTEN_LMTP ? &lmtp_client_ops : &imap_client_ops;
+}
+
+static void on_accepted(int fd, struct ip peer, void *arg)
+{
+    struct entrance *e = arg;
+    frontend_take(e->fe, e->kind, fd, peer);
+}
+
+static void entrance_open(struct entrance *e)
+{
+    e->listener = listener_new(e->fe->role->loop, e->fd, on_accepted, e);
+    e->fd = -1;
+}
+
+static void frontend_listener(struct role *r, const Thurn__Listener *l, int fd)
+{
+    struct frontend *fe = r->self;
+    if (l->kind != THURN__LISTENER_KIND__LISTEN_LMTP &&
+        l->kind != THURN__LISTENER_KIND__LISTEN_IMAP &&
+        l->kind != THURN__LISTENER_KIND__LISTEN_IMAPS) {
+        log_error("frontend.unknown-listener", LF_U64("kind", l->kind));
+        (void)close(fd);
+        return;
+    }
+    struct entrance *e = mem_alloc(sizeof *e);
+    e->fe = fe;
+    e->kind = l->kind;
+    e->fd = fd;
+    list_append(&fe->entrances, &e->link);
+    log_info("frontend.listening", LF_C("protocol", frontend_protocol(l->kind)->protocol),
+             LF_STR("address", pb_str(l->address)));
+    if (r->going)
+        entrance_open(e);
+}
+
+static void frontend_close_entrances(struct frontend *fe)
+{
+    for (struct list *l; (l = list_pop(&fe->entrances));) {
+        struct entrance *e = container_of(l, struct entrance, link);
+        if (e->listener)
+            listener_free(e->listener);
+        free(e);
+    }
+}
+
+/* --------------------------------------------------------------------------------------- clients
+ */
+
+/* Without a client of its own, so that a crowd costs nothing. */
+static void frontend_turn_away(Thurn__ListenerKind kind, int fd)
+{
+    struct str line = frontend_protocol(kind)->goodbyes[GOODBYE_CROWD];
+    if (kind != THURN__LISTENER_KIND__LISTEN_IMAPS)
+        (void)send(fd, line.p, line.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)close(fd);
+}
+
+void frontend_take(struct frontend *fe, Thurn__ListenerKind kind, int fd, struct ip peer)
+{
+    uint32_t max = frontend_settings(fe)->max_connections;
+    bool tls_now = kind == THURN__LISTENER_KIND__LISTEN_IMAPS;
+    if (max && fe->n_clients >= max) {
+        log_warn("frontend.too-many-connections", LF_U64("max", max));
+        frontend_turn_away(kind, fd);
+        return;
+    }
+    if (tls_now && !tls_server_has_certificate(fe->tls)) {
+        log_warn("frontend.no-certificate", LF_C("remedy", "configure a certificate for imaps"));
+        (void)close(fd);
+        return;
+    }
+    struct err e = client_new(fe, frontend_protocol(kind), fd, peer, tls_now);
+    if (e.code != E_OK)
+        log_error("frontend.connection-refused", LF_ERR(e));
+}
+
+void frontend_client_gone(struct frontend *fe)
+{
+    fe->n_clients--;
+    if (fe->stopping && fe->n_clients == 0)
+        role_exit(fe->role, 0);
+}
+
+bool frontend_may_login(const struct frontend *fe, struct ip peer, bool tls)
+{
+    for (size_t i = 0; i < fe->n_cleartext && !tls; i++)
+        if (ip_net_has(&fe->cleartext[i], peer))
+            return true;
+    return tls;
+}
+
+/* --------------------------------------------------------------------------------------- backend
+ */
+
+static void on_backend_frame(struct chan *c, struct frame *f, void *arg)
+{
+    frame_free(f); /* cannot come: there is no rule that allows one */
+}
+
+static void on_backend_closed(struct chan *c, struct err why, void *arg)
+{
+    struct frontend *fe = arg;
+    log_warn("frontend.backend-gone", LF_ERR(why));
+    chan_free(c);
+    fe->backend = NULL;
+}
+
+/* The sessions of the backend before it end when their own channels do. */
+static void frontend_peer(struct role *r, const Thurn__Peer *p, int fd)
+{
+    static const struct chan_ops ops = {.frame = on_backend_frame, .closed = on_backend_closed};
+    struct frontend *fe = r->self;
+    if (p->role != THURN__ROLE_KIND__ROLE_BACKEND) {
+        (void)close(fd);
+        return;
+    }
+    if (fe->backend)
+        chan_free(fe->backend);
+    fe->backend = NULL;
+    const struct chan_spec spec = {.table = &rpc_table, .ops = &ops, .arg = fe};
+    struct err e = chan_new(r->loop, fd, &spec, &fe->backend);
+    if (e.code != E_OK)
+        log_error("frontend.backend-channel", LF_ERR(e));
+    else
+        log_info("frontend.backend", LF_U64("generation", p->generation));
+}
+
+/* ---------------------------------------------------------------------------------- life of a role
+ */
+
+static void frontend_read_settings(struct frontend *fe)
+{
+    const Thurn__Settings *s = frontend_settings(fe);
+    free(fe->cleartext);
+    fe->cleartext = mem_alloc(s->n_cleartext_login_from * sizeof *fe->cleartext);
+    fe->n_cleartext = 0;
+    for (size_t i = 0; i < s->n_cleartext_login_from; i++) {
+        struct str text = pb_str(s->cleartext_login_from[i]);
+        struct err e = ip_net_parse(text, &fe->cleartext[fe->n_cleartext]);
+        if (e.code == E_OK)
+            fe->n_cleartext++;
+        else
+            log_error("frontend.cleartext_login_from", LF_STR("value", text), LF_ERR(e));
+    }
+}
+
+static struct err frontend_prepare(struct role *r, struct buf *explain)
+{
+    struct frontend *fe = mem_alloc(sizeof *fe);
+    fe->role = r;
+    list_init(&fe->entrances);
+    list_init(&fe->clients);
+    r->self = fe;
+    frontend_read_settings(fe);
+    struct err e = tls_server_new(&fe->tls);
+    if (e.code != E_OK)
+        buf_printf(explain, "the frontend cannot set up TLS: %s", e.why);
+    return e;
+}
+
+static void frontend_certificate(struct role *r, const Thurn__Certificate *c)
+{
+    struct frontend *fe = r->self;
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, 64 * KB);
+    struct str *names = arena_array(&a, struct str, c->n_names);
+    if (!names) {
+        log_error("frontend.certificate", LF_C("reason", "too many names"));
+        return;
+    }
+    for (size_t i = 0; i < c->n_names; i++)
+        names[i] = pb_str(c->names[i]);
+    struct err e = tls_server_add(fe->tls, names, c->n_names, pb_str(c->chain), pb_str(c->key));
+    struct str first = c->n_names ? names[0] : STR("default");
+    if (e.code != E_OK)
+        log_error("frontend.certificate", LF_STR("name", first), LF_ERR(e));
+    else
+        log_info("frontend.certificate", LF_STR("name", first));
+}
+
+static struct err frontend_go(struct role *r, struct buf *explain)
+{
+    struct frontend *fe = r->self;
+    list_each (l, &fe->entrances) {
+        entrance_open(container_of(l, struct entrance, link));
+    }
+    return OK;
+}
+
+static void frontend_reload(struct role *r)
+{
+    frontend_read_settings(r->self);
+}
+
+static void on_stop_late(void *arg)
+{
+    struct frontend *fe = arg;
+    log_warn("frontend.stopped-with-clients", LF_U64("clients", fe->n_clients));
+    role_exit(fe->role, 0);
+}
+
+static void frontend_stop(struct role *r)
+{
+    struct frontend *fe = r->self;
+    if (fe->stopping)
+        return;
+    fe->stopping = true;
+    frontend_close_entrances(fe);
+    if (fe->n_clients == 0) {
+        role_exit(r, 0);
+        return;
+    }
+    timer_set(timer_new(r->loop, on_stop_late, fe), FRONTEND_STOP_MS);
+    list_each (l, &fe->clients) {
+        client_stop(container_of(l, struct client, link));
+    }
+}
+
+static const int frontend_syscalls[] = {
+    SYS_accept4,    SYS_socketpair,  SYS_memfd_create, SYS_sendto,   SYS_setsockopt,
+    SYS_getsockopt, SYS_getsockname, SYS_getpeername,  SYS_shutdown, -1};
+
+const struct role_ops role_frontend = {
+    .name = "frontend",
+    .kind = THURN__ROLE_KIND__ROLE_FRONTEND,
+    .prepare = frontend_prepare,
+    .listener = frontend_listener,
+    .certificate = frontend_certificate,
+    .peer = frontend_peer,
+    .go = frontend_go,
+    .reload = frontend_reload,
+    .stop = frontend_stop,
+    .syscalls = frontend_syscalls,
+};

@@ -1,0 +1,272 @@
+#include "base/base.h"
+
+#include "roles/frontend/imap_client.h"
+
+enum {
+    IMAP_LINE_MAX = 64 * KB,
+    IMAP_LITERAL_MAX = 64 * KB,
+    IMAP_COMMAND_MAX = 256 * KB,
+    IMAP_ARENA_MAX = 4096 * KB, /* a command in its parsed form: a search program is the largest */
+};
+
+/* --------------------------------------------------------------------------------- end of a
+ * command */
+
+static void imap_forget_command(struct imap_client *i)
+{
+    imap_fetch_printer_free(i->printer);
+    i->printer = NULL;
+    i->numbers_begun = false;
+    i->idle_bad = false;
+    body_free(&i->body);
+    arena_free(&i->arena);
+    i->cmd = (struct imap_command){0};
+    i->c.step = imap_step_command;
+}
+
+void imap_finish(struct imap_client *i, struct str word, struct str text)
+{
+    struct buf *out = client_out(&i->c);
+    buf_put(out, i->cmd.tag.n ? i->cmd.tag : STR("*"));
+    buf_byte(out, ' ');
+    buf_put(out, word);
+    buf_byte(out, ' ');
+    buf_put(out, text);
+    buf_put(out, STR("\r\n"));
+    client_flush(&i->c);
+    imap_forget_command(i);
+}
+
+void imap_finish_bad(struct imap_client *i, const char *text)
+{
+    imap_finish(i, STR("BAD"), str_c(text));
+    client_bad(&i->c);
+}
+
+void imap_finish_refused(struct imap_client *i, const struct imap_parsed *p)
+{
+    const char *text = p->error ? p->error : "The line is too long";
+    if (p->what == IMAP_PARSE_TOO_LONG && p->too_large)
+        imap_finish(i, STR("NO [TOOBIG]"), str_c(text));
+    else
+        imap_finish_bad(i, text);
+    if (p->what == IMAP_PARSE_TOO_LONG && p->fatal && !i->c.ending)
+        client_goodbye(&i->c, GOODBYE_LOST);
+}
+
+/* ------------------------------------------------------------------------------- asking the
+ * backend */
+
+static enum client_asks imap_asks(enum imap_verb verb)
+{
+    switch (verb) {
+    case IMAP_LOGIN:
+    case IMAP_AUTHENTICATE: return ASKS_STATUS;
+    case IMAP_LIST:
+    case IMAP_LSUB: return ASKS_LIST;
+    case IMAP_SEARCH: return ASKS_SEARCH;
+    case IMAP_FETCH: return ASKS_FETCH;
+    default: return ASKS_UPDATES;
+    }
+}
+
+void imap_forward(struct imap_client *i, struct str raw, int fd)
+{
+    check(i->cmd.request != NULL);
+    if (i->cmd.print)
+        i->printer = imap_fetch_printer_new(i->cmd.print, &i->names);
+    struct err e = client_ask(&i->c, imap_asks(i->cmd.verb), i->cmd.frame, i->cmd.request, raw, fd);
+    if (e.code != E_OK) {
+        log_warn("imap.cannot-ask", LF_ERR(e));
+        client_drop_channel(&i->c);
+        imap_lost(&i->c);
+        return;
+    }
+    i->c.step = client_step_wait;
+}
+
+void imap_lost(struct client *c)
+{
+    struct imap_client *i = imap_client(c);
+    if (i->printer && !imap_fetch_printer_complete(i->printer)) {
+        client_end(c); /* the client is inside a literal: it would take any word for its content */
+        return;
+    }
+    if (i->numbers_begun)
+        conn_write(c->conn, STR("\r\n"));
+    if (i->state != IMAP_NOT_AUTHENTICATED)
+        client_goodbye(c, GOODBYE_BACKEND);
+    else if (i->cmd.request)
+        imap_finish(i, STR("NO [UNAVAILABLE]"),
+                    STR("The mail store is not available, try again later"));
+}
+
+/* -------------------------------------------------------------------------------------- commands
+ */
+
+bool imap_may_login(const struct imap_client *i)
+{
+    return frontend_may_login(i->c.fe, i->c.peer, i->c.tls);
+}
+
+void imap_put_capability(struct imap_client *i, struct buf *out)
+{
+    bool starttls = !i->c.tls && tls_server_has_certificate(i->c.fe->tls);
+    imap_print_capability(out, i->state, starttls, imap_may_login(i));
+}
+
+static void imap_capability(struct imap_client *i)
+{
+    struct buf *out = client_out(&i->c);
+    buf_put(out, STR("* "));
+    imap_put_capability(i, out);
+    buf_put(out, STR("\r\n"));
+    client_flush(&i->c);
+    imap_finish(i, STR("OK"), STR("Completed"));
+}
+
+static void imap_logout(struct imap_client *i)
+{
+    conn_write(i->c.conn, STR("* BYE Logging out\r\n"));
+    imap_finish(i, STR("OK"), STR("Completed"));
+    client_end(&i->c);
+}
+
+static void imap_noop(struct imap_client *i)
+{
+    if (i->state == IMAP_NOT_AUTHENTICATED)
+        imap_finish(i, STR("OK"), STR("Completed"));
+    else
+        imap_forward(i, STR(""), -1);
+}
+
+static void imap_search(struct imap_client *i)
+{
+    if (i->cmd.bad_charset)
+        imap_finish(i, STR("NO [BADCHARSET (US-ASCII UTF-8)]"),
+                    STR("This charset is not known here"));
+    else
+        imap_forward(i, STR(""), -1);
+}
+
+/* What the frontend has a part in; everything else goes to the backend as it is. */
+static void (*const imap_runs[IMAP_VERBS])(struct imap_client *i) = {
+    [IMAP_CAPABILITY] = imap_capability,
+    [IMAP_NOOP] = imap_noop,
+    [IMAP_LOGOUT] = imap_logout,
+    [IMAP_STARTTLS] = imap_starttls,
+    [IMAP_AUTHENTICATE] = imap_authenticate,
+    [IMAP_LOGIN] = imap_login,
+    [IMAP_SEARCH] = imap_search,
+    [IMAP_IDLE] = imap_idle,
+};
+
+static void imap_run(struct imap_client *i)
+{
+    if (imap_runs[i->cmd.verb])
+        imap_runs[i->cmd.verb](i);
+    else
+        imap_forward(i, STR(""), -1);
+}
+
+bool imap_step_command(struct client *c)
+{
+    struct imap_client *i = imap_client(c);
+    struct imap_parsed p;
+    imap_parse(&i->parser, conn_in(c->conn), i->state, &i->arena, &p);
+    if (p.what == IMAP_PARSE_MORE)
+        return false;
+    client_progress(c);
+    i->cmd = p.command;
+    switch (p.what) {
+    case IMAP_PARSE_LITERAL: conn_write(c->conn, STR("+ OK\r\n")); break;
+    case IMAP_PARSE_MESSAGE: imap_append(i, &p); break;
+    case IMAP_PARSE_COMMAND: imap_run(i); break;
+    case IMAP_PARSE_BAD:
+    case IMAP_PARSE_TOO_LONG: imap_finish_refused(i, &p); break;
+    case IMAP_PARSE_MORE: break;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------------ life
+ */
+
+static struct client *imap_make(void)
+{
+    struct imap_client *i = mem_alloc(sizeof *i);
+    i->state = IMAP_NOT_AUTHENTICATED;
+    arena_init(&i->arena, IMAP_ARENA_MAX);
+    body_init(&i->body, 0);
+    return &i->c;
+}
+
+static void imap_greet(struct client *c)
+{
+    struct imap_client *i = imap_client(c);
+    const struct imap_limits limits = {.line = IMAP_LINE_MAX,
+                                       .literal = IMAP_LITERAL_MAX,
+                                       .command = IMAP_COMMAND_MAX,
+                                       .message = frontend_settings(c->fe)->message_size_limit};
+    imap_parser_init(&i->parser, &limits);
+    struct buf *out = client_out(c);
+    buf_put(out, STR("* OK ["));
+    imap_put_capability(i, out);
+    buf_put(out, STR("] Thurn ready\r\n"));
+    client_flush(c);
+    c->step = imap_step_command;
+}
+
+/* Before login there is one deadline, from the connection's first moment on. */
+static uint64_t imap_patience(const struct client *c)
+{
+    const struct imap_client *i = container_of(c, const struct imap_client, c);
+    const Thurn__Settings *s = frontend_settings(c->fe);
+    if (i->state != IMAP_NOT_AUTHENTICATED)
+        return s->imap_idle_timeout;
+    uint64_t passed = (clock_mono_us() - c->since) / 1000;
+    return s->login_timeout > passed ? s->login_timeout - passed : s->login_timeout != 0;
+}
+
+static void imap_release(struct client *c)
+{
+    struct imap_client *i = imap_client(c);
+    imap_fetch_printer_free(i->printer);
+    imap_names_free(&i->names);
+    imap_parser_free(&i->parser);
+    arena_free(&i->arena);
+    body_free(&i->body);
+    free(i);
+}
+
+static const struct chan_rule imap_rules[] = {
+    {RPC_IMAP_DONE, ASKS_STATUS | ASKS_UPDATES | ASKS_LIST | ASKS_SEARCH | ASKS_FETCH},
+    {RPC_IMAP_UPDATES, ASKS_UPDATES | ASKS_LIST | ASKS_SEARCH | ASKS_FETCH | ASKS_IDLE},
+    {RPC_IMAP_MAILBOXES, ASKS_LIST},
+    {RPC_IMAP_NUMBERS, ASKS_SEARCH},
+    {RPC_IMAP_ROWS, ASKS_FETCH},
+    {RPC_IMAP_BYTES, ASKS_FETCH},
+};
+
+static const struct str imap_goodbyes[GOODBYES] = {
+    [GOODBYE_TIMEOUT] = STR_INIT("* BYE Nothing heard for too long\r\n"),
+    [GOODBYE_SHUTDOWN] = STR_INIT("* BYE The server is going down, come back later\r\n"),
+    [GOODBYE_LOST] = STR_INIT("* BYE What you send cannot be followed any further\r\n"),
+    [GOODBYE_BAD] = STR_INIT("* BYE Too many bad commands\r\n"),
+    [GOODBYE_BACKEND] = STR_INIT("* BYE [UNAVAILABLE] The mail store was restarted, reconnect\r\n"),
+    [GOODBYE_CROWD] = STR_INIT("* BYE [LIMIT] Too many connections, come back later\r\n"),
+};
+
+const struct client_ops imap_client_ops = {
+    .protocol = "imap",
+    .kind = THURN__SESSION_KIND__SESSION_IMAP,
+    .rules = imap_rules,
+    .n_rules = ARRAY_LEN(imap_rules),
+    .goodbyes = imap_goodbyes,
+    .make = imap_make,
+    .greet = imap_greet,
+    .answer = imap_answer,
+    .lost = imap_lost,
+    .patience = imap_patience,
+    .release = imap_release,
+};

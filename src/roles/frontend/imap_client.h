@@ -1,0 +1,61 @@
+/* A client that speaks IMAP: its structure, and what its files have in common. */
+#ifndef THURN_FRONTEND_IMAP_CLIENT_H
+#define THURN_FRONTEND_IMAP_CLIENT_H
+
+#include "imap/imap_wire.h"
+#include "roles/frontend/body.h"
+#include "roles/frontend/frontend.h"
+
+struct imap_client {
+    struct client c;
+    struct imap_parser parser;
+    enum imap_state state;
+    struct arena arena;           /* of the command */
+    struct imap_command cmd;      /* being worked on; its slices are in the arena */
+    struct imap_view_names names; /* keywords of the selected mailbox */
+    struct imap_fetch_printer *printer;
+    bool numbers_begun;   /* a line of SEARCH results is being printed */
+    bool idle_bad;        /* IDLE was ended by something other than DONE */
+    uint64_t append_left; /* bytes of the literal still to come */
+    struct body body;
+};
+
+static inline struct imap_client *imap_client(struct client *c)
+{
+    return container_of(c, struct imap_client, c);
+}
+
+/* The next command. */
+bool imap_step_command(struct client *c);
+/* Ends the command with its tagged line: "A1 OK [code] text"; `word` is "OK" or "NO [code]". */
+void imap_finish(struct imap_client *i, struct str word, struct str text);
+/* The same with BAD, which counts. */
+void imap_finish_bad(struct imap_client *i, const char *text);
+/* The same for what the parser refuses; ends the connection where it cannot follow any further. */
+void imap_finish_refused(struct imap_client *i, const struct imap_parsed *p);
+/* Sends the command's request to the backend; its answers end the command. */
+void imap_forward(struct imap_client *i, struct str raw, int fd);
+/* Whether LOGIN and AUTHENTICATE are permitted on this connection. */
+bool imap_may_login(const struct imap_client *i);
+/* "CAPABILITY ..." for the state it is in. */
+void imap_put_capability(struct imap_client *i, struct buf *out);
+/* The backend is gone, or does not do what it should; it ends the command or the connection. */
+void imap_lost(struct client *c);
+
+/* imap_login.c */
+void imap_login(struct imap_client *i);
+void imap_authenticate(struct imap_client *i);
+void imap_starttls(struct imap_client *i);
+/* The backend's verdict. */
+void imap_login_done(struct imap_client *i, const Thurn__ImapDone *d);
+
+/* imap_append.c: the literal with the message follows. */
+void imap_append(struct imap_client *i, const struct imap_parsed *p);
+
+/* imap_idle.c */
+void imap_idle(struct imap_client *i);
+
+/* imap_answer.c: a frame of the backend. */
+void imap_answer(struct client *c, const struct frame *f);
+
+#endif

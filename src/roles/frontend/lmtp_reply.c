@@ -1,0 +1,37 @@
+#include "base/base.h"
+
+#include "roles/frontend/lmtp_client.h"
+
+/* Codes of RFC 5321 section 4.2.3 and RFC 3463. What is not listed means that the backend says what
+ * it should not: the message is kept by the client, which tries again. */
+/* clang-format off */
+static const struct {
+    Thurn__Code code;
+    struct smtp_reply reply;
+} lmtp_replies[] = {
+    {THURN__CODE__NOT_FOUND,      {550, "5.1.1", "There is no such mailbox"}},
+    {THURN__CODE__DENIED,         {550, "5.7.1", "This address takes no mail from here"}},
+    {THURN__CODE__INVALID,        {550, "5.1.3", "This address makes no sense"}},
+    {THURN__CODE__LIMIT_EXCEEDED, {451, "4.7.0", "Too much for now, try again later"}},
+    {THURN__CODE__OVER_QUOTA,     {552, "5.2.2", "The mailbox is full"}},
+    {THURN__CODE__TEMPORARY,      {451, "4.3.0", "Temporary failure, try again later"}},
+    {THURN__CODE__STORE_FULL,     {452, "4.3.1", "The store is full, try again later"}},
+    {THURN__CODE__TOO_LARGE,      {552, "5.3.4", "The message is too large"}},
+    {THURN__CODE__IN_USE,         {450, "4.2.1", "The mailbox is busy, try again later"}},
+    {THURN__CODE__UNSUPPORTED,    {550, "5.3.3", "This is not done here"}},
+};
+/* clang-format on */
+
+struct smtp_reply lmtp_reply_of(Thurn__Code code)
+{
+    for (size_t i = 0; i < ARRAY_LEN(lmtp_replies); i++)
+        if (lmtp_replies[i].code == code)
+            return lmtp_replies[i].reply;
+    return (struct smtp_reply){451, "4.3.0", "Temporary failure, try again later"};
+}
+
+void lmtp_reply(struct lmtp_client *l, unsigned code, const char *enhanced, const char *text)
+{
+    buf_printf(client_out(&l->c), "%u %s %s\r\n", code, enhanced, text);
+    client_flush(&l->c);
+}

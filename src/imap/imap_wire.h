@@ -88,7 +88,8 @@ enum imap_parse {
 struct imap_parser {
     struct imap_limits limits;
     struct buf line;       /* the command so far, literals in place; its tag while dropping */
-    size_t literals;       /* bytes in `line` that are literals */
+    size_t literals;       /* bytes in `line` that are literals, with those still to come */
+    size_t segment;        /* where in `line` the part behind the last literal begins */
     uint64_t literal_left; /* bytes of the current literal still to come */
     /* A command that is refused but not yet at its end. */
     bool dropping;
@@ -114,10 +115,10 @@ struct imap_parsed {
     struct str line;             /* imap_parse_line */
 };
 /* Takes bytes from `in` until something is known. `a` is the command's arena: slices of the result
- * live in it; a fresh one for each command (no call but the one that gives COMMAND, MESSAGE, BAD or
- * TOO_LONG uses it). `state` (one bit) decides which commands are known to the parser (a command
- * in the wrong state is BAD). After IMAP_PARSE_MESSAGE the caller takes the literal's bytes from
- * the stream itself, then calls imap_parse_tail until it gives something other than MORE. */
+ * live in it; nothing is kept in it from one call to the next. `state` (one bit) decides which
+ * commands are known to the parser (a command in the wrong state is BAD). After IMAP_PARSE_MESSAGE
+ * the caller takes the literal's bytes from the stream itself, then calls imap_parse_tail until it
+ * gives something other than MORE. */
 void imap_parse(struct imap_parser *p, struct buf *in, enum imap_state state, struct arena *a,
                 struct imap_parsed *out);
 /* What follows an APPEND message: MORE, the line end (COMMAND), BAD, or fatal TOO_LONG.

@@ -1,0 +1,243 @@
+/* FETCH answers: rows with raw bytes that may go on in later frames. */
+#include "imap/wire/wire.h"
+
+enum {
+    RECORD_BUDGET = 16 * 1024 * 1024, /* of an unpacked record; packed it fits into a frame */
+    HEADER_MAX = 1024 * 1024,
+};
+
+struct imap_fetch_printer {
+    struct imap_fetch_print *print;
+    const struct imap_view_names *names;
+    /* The row whose sections have not all come. */
+    bool open;
+    bool any; /* something stands in its parentheses */
+    uint64_t nil;
+    uint64_t left; /* bytes of the current section still to come */
+    size_t section;
+    uint64_t lengths[WIRE_SECTIONS_MAX];
+    struct buf header; /* of the section, if fields are picked from it */
+};
+
+struct imap_fetch_printer *imap_fetch_printer_new(struct imap_fetch_print *print,
+                                                  const struct imap_view_names *names)
+{
+    struct imap_fetch_printer *f = mem_alloc(sizeof *f);
+    f->print = print;
+    f->names = names;
+    return f;
+}
+
+void imap_fetch_printer_free(struct imap_fetch_printer *f)
+{
+    if (f)
+        buf_free(&f->header);
+    free(f);
+}
+
+bool imap_fetch_printer_complete(const struct imap_fetch_printer *f)
+{
+    return !f->open;
+}
+
+/* ----------------------------------------------------------------------------------- fixed items
+ */
+
+static const uint32_t item_bits[ITEMS] = {
+    [ITEM_FLAGS] = THURN__FETCH_ITEM__FETCH_FLAGS,
+    [ITEM_UID] = THURN__FETCH_ITEM__FETCH_UID,
+    [ITEM_INTERNALDATE] = THURN__FETCH_ITEM__FETCH_INTERNALDATE,
+    [ITEM_SIZE] = THURN__FETCH_ITEM__FETCH_SIZE,
+    [ITEM_ENVELOPE] = THURN__FETCH_ITEM__FETCH_RECORD,
+    [ITEM_BODY] = THURN__FETCH_ITEM__FETCH_RECORD,
+    [ITEM_BODYSTRUCTURE] = THURN__FETCH_ITEM__FETCH_RECORD,
+};
+
+static void separate(struct imap_fetch_printer *f, struct buf *out)
+{
+    if (f->any)
+        buf_byte(out, ' ');
+    f->any = true;
+}
+
+static void print_from_record(struct buf *out, enum wire_item item, const Thurn__FetchRow *row,
+                              const Thurn__Email *email)
+{
+    static const struct str names[ITEMS] = {
+        [ITEM_ENVELOPE] = STR_INIT("ENVELOPE "),
+        [ITEM_BODY] = STR_INIT("BODY "),
+        [ITEM_BODYSTRUCTURE] = STR_INIT("BODYSTRUCTURE "),
+    };
+    buf_put(out, names[item]);
+    wire_print_record(out, item, email, row->size);
+}
+
+static void print_item(struct imap_fetch_printer *f, struct buf *out, enum wire_item item,
+                       const Thurn__FetchRow *row, const Thurn__Email *email)
+{
+    separate(f, out);
+    switch (item) {
+    case ITEM_FLAGS:
+        buf_put(out, STR("FLAGS "));
+        wire_print_flags(out, row->system, row->keywords, f->names);
+        break;
+    case ITEM_UID:
+        buf_put(out, STR("UID "));
+        buf_decimal(out, row->uid);
+        break;
+    case ITEM_INTERNALDATE:
+        buf_put(out, STR("INTERNALDATE "));
+        wire_print_date_time(out, row->internal_date);
+        break;
+    case ITEM_SIZE:
+        buf_put(out, STR("RFC822.SIZE "));
+        buf_decimal(out, row->size);
+        break;
+    default: print_from_record(out, item, row, email); break;
+    }
+}
+
+static void print_items(struct imap_fetch_printer *f, struct buf *out, const Thurn__FetchRow *row)
+{
+    struct arena a;
+    arena_init(&a, RECORD_BUDGET);
+    const Thurn__Email *email = NULL;
+    uint32_t shown = 0;
+    for (size_t i = 0; i < f->print->n_items; i++) {
+        enum wire_item item = f->print->items[i];
+        if (!(row->items & item_bits[item]))
+            continue;
+        if (item_bits[item] == THURN__FETCH_ITEM__FETCH_RECORD && !email)
+            email =
+                (const Thurn__Email *)pb_unpack(&a, &thurn__email__descriptor, pb_str(row->record));
+        print_item(f, out, item, row, email);
+        shown |= item_bits[item];
+    }
+    /* Changed in passing (\Seen), or known anyway. */
+    for (enum wire_item item = ITEM_FLAGS; item <= ITEM_UID; item++)
+        if (row->items & item_bits[item] & ~shown)
+            print_item(f, out, item, row, NULL);
+    arena_free(&a);
+}
+
+/* -------------------------------------------------------------------------------------- sections
+ */
+
+static void section_begin(struct imap_fetch_printer *f, struct buf *out)
+{
+    const struct wire_section *s = &f->print->sections[f->section];
+    f->left = f->lengths[f->section];
+    separate(f, out);
+    buf_put(out, s->label);
+    if (f->nil >> f->section & 1) {
+        buf_put(out, STR(" NIL"));
+    } else if (s->pick) {
+        buf_clear(&f->header);
+    } else {
+        buf_put(out, STR(" {"));
+        buf_decimal(out, f->left);
+        buf_put(out, STR("}\r\n"));
+    }
+}
+
+static void section_bytes(struct imap_fetch_printer *f, struct buf *out, struct str bytes)
+{
+    f->left -= bytes.n;
+    if (!f->print->sections[f->section].pick)
+        buf_put(out, bytes);
+    else
+        buf_put(&f->header, str_sub(bytes, 0, HEADER_MAX - MIN(f->header.n, (size_t)HEADER_MAX)));
+}
+
+static void print_picked(struct imap_fetch_printer *f, struct buf *out)
+{
+    const struct wire_section *s = &f->print->sections[f->section];
+    CLEANUP(buf_free) struct buf fields = {0};
+    wire_pick_fields(s, buf_str(&f->header), &fields);
+    struct str text = buf_str(&fields);
+    if (s->partial)
+        text = str_sub(text, s->offset, (size_t)s->offset + s->length);
+    buf_put(out, STR(" {"));
+    buf_decimal(out, text.n);
+    buf_put(out, STR("}\r\n"));
+    buf_put(out, text);
+    buf_reset(&f->header, 0);
+}
+
+/* All its bytes have come. */
+static void section_end(struct imap_fetch_printer *f, struct buf *out)
+{
+    if (f->print->sections[f->section].pick && !(f->nil >> f->section & 1))
+        print_picked(f, out);
+    f->section++;
+    if (f->section < f->print->n_sections) {
+        section_begin(f, out);
+        return;
+    }
+    buf_put(out, STR(")\r\n"));
+    f->open = false;
+}
+
+/* Gives the open row what is there of its bytes. */
+static void row_feed(struct imap_fetch_printer *f, struct buf *out, struct str *raw)
+{
+    while (f->open) {
+        size_t n = (size_t)MIN(f->left, (uint64_t)raw->n);
+        section_bytes(f, out, str_sub(*raw, 0, n));
+        *raw = str_skip(*raw, n);
+        if (f->left)
+            return;
+        section_end(f, out);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------ rows
+ */
+
+/* Whether its lengths are those of the sections asked for; a row may also bring none. */
+static bool row_fits(const struct imap_fetch_printer *f, const Thurn__FetchRow *row)
+{
+    if (row->n_lengths != 0 && row->n_lengths != f->print->n_sections)
+        return false;
+    for (size_t i = 0; i < row->n_lengths; i++)
+        if ((row->nil >> i & 1) && row->lengths[i])
+            return false;
+    return true;
+}
+
+static void row_begin(struct imap_fetch_printer *f, struct buf *out, const Thurn__FetchRow *row)
+{
+    size_t before = out->n;
+    buf_put(out, STR("* "));
+    buf_decimal(out, row->seq);
+    buf_put(out, STR(" FETCH ("));
+    f->any = false;
+    print_items(f, out, row);
+    if (row->n_lengths) {
+        for (size_t i = 0; i < row->n_lengths; i++)
+            f->lengths[i] = row->lengths[i];
+        f->nil = row->nil;
+        f->section = 0;
+        f->open = true;
+        section_begin(f, out);
+    } else if (f->any) {
+        buf_put(out, STR(")\r\n"));
+    } else {
+        buf_cut(out, before); /* a row that brings nothing is no answer */
+    }
+}
+
+struct err imap_fetch_print_rows(struct imap_fetch_printer *f, struct buf *out,
+                                 const Thurn__ImapRows *rows, struct str raw)
+{
+    row_feed(f, out, &raw);
+    for (size_t i = 0; rows && i < rows->n_rows; i++) {
+        if (f->open || !row_fits(f, rows->rows[i]))
+            return err_make(E_INVALID, "FETCH rows that do not fit together");
+        row_begin(f, out, rows->rows[i]);
+        row_feed(f, out, &raw);
+    }
+    if (raw.n)
+        return err_make(E_INVALID, "FETCH rows with more bytes than they announce");
+    return buf_err(out);
+}

@@ -1,0 +1,215 @@
+/*
+ * Private to the wire half: the command table, the parser's vocabulary, and what is shared between
+ * parsing a FETCH and printing its answer.
+ */
+#ifndef THURN_IMAP_WIRE_WIRE_H
+#define THURN_IMAP_WIRE_WIRE_H
+
+#include "base/base.h"
+#include "imap/imap_wire.h"
+
+/* ---------------------------------------------------------------------------- the command table */
+
+enum wire_states {
+    WIRE_STATES_ANY = IMAP_ANY,
+    WIRE_STATES_BEFORE = IMAP_NOT_AUTHENTICATED,
+    WIRE_STATES_AFTER = IMAP_AUTHENTICATED | IMAP_SELECTED,
+    WIRE_STATES_SELECTED = IMAP_SELECTED,
+};
+enum wire_flags {
+    WIRE_PLAIN = 0,
+    WIRE_UID = 1, /* has a UID form */
+};
+/* When a capability is shown. Those for logging in are shown before it only. */
+enum wire_when {
+    SHOW_NEVER,
+    SHOW_ALWAYS,
+    SHOW_BEFORE_LOGIN,
+    SHOW_STARTTLS, /* TLS is to be had */
+    SHOW_LOGIN,    /* passwords may be tried */
+    SHOW_NO_LOGIN, /* they may not */
+};
+
+/* clang-format off */
+/* Verb (and name), states (enum wire_states), flags, parse function, request frame or NONE, the
+ * capability that announces the command, when that is shown, and where the command is described
+ * (a section of RFC 3501, or another RFC). */
+#define IMAP_COMMANDS(X)                                                                                          \
+    X(CAPABILITY,  ANY,      PLAIN, none,         NONE,           "IMAP4rev1",          ALWAYS,       "6.1.1")    \
+    X(NOOP,        ANY,      PLAIN, noop,         IMAP_NOOP,      "",                   NEVER,        "6.1.2")    \
+    X(LOGOUT,      ANY,      PLAIN, none,         NONE,           "",                   NEVER,        "6.1.3")    \
+    X(STARTTLS,    BEFORE,   PLAIN, none,         NONE,           "STARTTLS",           STARTTLS,     "6.2.1")    \
+    X(AUTHENTICATE,BEFORE,   PLAIN, authenticate, NONE,           "AUTH=PLAIN",         LOGIN,        "6.2.2")    \
+    X(LOGIN,       BEFORE,   PLAIN, login,        IMAP_LOGIN,     "LOGINDISABLED",      NO_LOGIN,     "6.2.3")    \
+    X(SELECT,      AFTER,    PLAIN, select,       IMAP_SELECT,    "",                   NEVER,        "6.3.1")    \
+    X(EXAMINE,     AFTER,    PLAIN, select,       IMAP_SELECT,    "",                   NEVER,        "6.3.2")    \
+    X(CREATE,      AFTER,    PLAIN, create,       IMAP_CREATE,    "CREATE-SPECIAL-USE", ALWAYS,       "RFC 6154") \
+    X(DELETE,      AFTER,    PLAIN, delete,       IMAP_DELETE,    "",                   NEVER,        "6.3.4")    \
+    X(RENAME,      AFTER,    PLAIN, rename,       IMAP_RENAME,    "",                   NEVER,        "6.3.5")    \
+    X(SUBSCRIBE,   AFTER,    PLAIN, subscribe,    IMAP_SUBSCRIBE, "",                   NEVER,        "6.3.6")    \
+    X(UNSUBSCRIBE, AFTER,    PLAIN, subscribe,    IMAP_SUBSCRIBE, "",                   NEVER,        "6.3.7")    \
+    X(LIST,        AFTER,    PLAIN, list,         IMAP_LIST,      "SPECIAL-USE",        ALWAYS,       "RFC 6154") \
+    X(LSUB,        AFTER,    PLAIN, lsub,         IMAP_LIST,      "",                   NEVER,        "6.3.9")    \
+    X(STATUS,      AFTER,    PLAIN, status,       IMAP_STATUS,    "",                   NEVER,        "6.3.10")   \
+    X(APPEND,      AFTER,    PLAIN, append,       IMAP_APPEND,    "",                   NEVER,        "6.3.11")   \
+    X(CHECK,       SELECTED, PLAIN, noop,         IMAP_NOOP,      "",                   NEVER,        "6.4.1")    \
+    X(CLOSE,       SELECTED, PLAIN, close,        IMAP_CLOSE,     "",                   NEVER,        "6.4.2")    \
+    X(EXPUNGE,     SELECTED, UID,   expunge,      IMAP_EXPUNGE,   "UIDPLUS",            ALWAYS,       "RFC 4315") \
+    X(SEARCH,      SELECTED, UID,   search,       IMAP_SEARCH,    "",                   NEVER,        "6.4.4")    \
+    X(FETCH,       SELECTED, UID,   fetch,        IMAP_FETCH,     "",                   NEVER,        "6.4.5")    \
+    X(STORE,       SELECTED, UID,   store,        IMAP_STORE,     "",                   NEVER,        "6.4.6")    \
+    X(COPY,        SELECTED, UID,   copy,         IMAP_COPY,      "",                   NEVER,        "6.4.7")    \
+    X(IDLE,        AFTER,    PLAIN, idle,         IMAP_IDLE,      "IDLE",               ALWAYS,       "RFC 2177")
+
+/* What works without a command of its own: capability, when it is shown, RFC, and where it is. */
+#define IMAP_EXTENSIONS(X)                                   \
+    X("LITERAL+", ALWAYS,       "RFC 7888", "collect.c")      \
+    X("SASL-IR",  BEFORE_LOGIN, "RFC 4959", "parse_simple.c") \
+    X("CHILDREN", ALWAYS,       "RFC 3348", "print.c")
+/* clang-format on */
+
+enum {
+    WIRE_TAG_MAX = 255,
+    WIRE_NAME_MAX = 1000,   /* bytes of a mailbox name in UTF-8 */
+    WIRE_KEYWORD_MAX = 255, /* bytes of a keyword */
+    WIRE_SECTIONS_MAX = 64, /* FetchRow.nil has a bit for each */
+    WIRE_SEARCH_NODES = 2000,
+    WIRE_SEARCH_DEPTH = 128,
+};
+
+/* A command being parsed: a cursor on its arguments. The error sticks, as the cursor's does. */
+struct wire_parse {
+    struct cur c;
+    struct arena *a;
+    struct imap_command *cmd;
+    const char *error;    /* the first one, for the client; NULL: none */
+    bool message_follows; /* APPEND: its literal has been announced */
+};
+
+struct wire_command {
+    struct str name;
+    enum imap_verb verb;
+    unsigned states;
+    unsigned flags;
+    void (*parse)(struct wire_parse *w); /* from behind the name; must reach the end */
+    uint16_t frame;                      /* 0: none */
+    const char *capability;
+    enum wire_when when;
+};
+extern const struct wire_command wire_commands[IMAP_VERBS];
+
+#define WIRE_PARSE_FUNCTION(VERB, states, flags, parse, frame, capability, when, rfc)              \
+    void wire_parse_##parse(struct wire_parse *w);
+IMAP_COMMANDS(WIRE_PARSE_FUNCTION)
+#undef WIRE_PARSE_FUNCTION
+
+/* The tag that the line begins with; empty if it has none that can be used. */
+struct str wire_tag_of(struct str line);
+/* Tag and command name, up to the arguments. False: w->error says why; the tag is set if there is
+ * one. The row is found, and allowed in this state. */
+bool wire_parse_head(struct wire_parse *w, enum imap_state state, const struct wire_command **out);
+
+/* ------------------------------------------------------------------------------------ vocabulary
+ */
+
+/* Marks the command as wrong; the first reason is kept. Returns false. */
+bool wire_fail(struct wire_parse *w, const char *error);
+static inline bool wire_bad(const struct wire_parse *w)
+{
+    return w->c.bad;
+}
+/* Exactly one SP. */
+bool wire_space(struct wire_parse *w);
+/* Takes `b`, or fails with the text. */
+bool wire_expect(struct wire_parse *w, uint8_t b, const char *error);
+struct str wire_atom(struct wire_parse *w);
+/* Quoted or literal. */
+struct str wire_string(struct wire_parse *w);
+struct str wire_astring(struct wire_parse *w);
+/* list-mailbox: may hold wildcards without being quoted. */
+struct str wire_list_pattern(struct wire_parse *w);
+/* An astring that names a mailbox, in UTF-8. Empty is wrong. */
+struct str wire_mailbox(struct wire_parse *w);
+/* INBOX, however it is written, in capitals; any other name as it is. */
+struct str wire_mailbox_canonical(struct str utf8);
+/* Decodes a name or pattern and checks it; empty stays empty. */
+struct str wire_mailbox_decode(struct wire_parse *w, struct str raw);
+uint32_t wire_number(struct wire_parse *w);
+uint32_t wire_nz_number(struct wire_parse *w);
+/* sequence-set; NULL if it is wrong. */
+Thurn__ImapSet *wire_set(struct wire_parse *w, bool uid);
+/* flag-list; with `bare` also flags without parentheses. NULL if it is wrong. */
+Thurn__ImapFlags *wire_flags(struct wire_parse *w, bool bare);
+/* The bit of "\Sent" and the like, RFC 6154; 0 if it is none. */
+uint32_t wire_special_use(struct str attribute);
+/* "1-Feb-1994", perhaps quoted, in days since 1970. */
+int32_t wire_date(struct wire_parse *w);
+/* date-time in seconds since 1970. */
+int64_t wire_date_time(struct wire_parse *w);
+
+/* A new message of this type in the arena; NULL (and failed) without room. */
+void *wire_new_message(struct wire_parse *w, const ProtobufCMessageDescriptor *type);
+#define WIRE_NEW(w, Type, name)                                                                    \
+    ((Thurn__##Type *)wire_new_message((w), &thurn__##name##__descriptor))
+/* The same array allocation; NULL (and failed) without room. */
+void *wire_new_array(struct wire_parse *w, size_t n, size_t size);
+#define WIRE_NEW_ARRAY(w, type, n) ((type *)wire_new_array((w), (n), sizeof(type)))
+
+bool wire_is_atom_char(uint8_t c);
+bool wire_is_astring_char(uint8_t c);
+
+/* ------------------------------------------------------------------------ FETCH, asked and printed
+ */
+
+enum wire_item {
+    ITEM_FLAGS,
+    ITEM_UID,
+    ITEM_INTERNALDATE,
+    ITEM_SIZE,
+    ITEM_ENVELOPE,
+    ITEM_BODY,
+    ITEM_BODYSTRUCTURE,
+    ITEMS,
+};
+
+struct wire_section {
+    struct str label; /* "BODY[1.HEADER.FIELDS (DATE)]<0>", "RFC822.TEXT" */
+    /* HEADER.FIELDS and HEADER.FIELDS.NOT only. */
+    struct str *names;
+    uint32_t n_names;
+    uint32_t offset, length; /* of the partial, if there is one */
+    bool pick, pick_not, partial;
+};
+
+struct imap_fetch_print {
+    struct wire_section *sections;
+    uint8_t n_sections;
+    uint8_t n_items;
+    uint8_t items[ITEMS]; /* enum wire_item, in the order asked, each once */
+};
+
+/* The fields of the header that the section asks for, and the empty line, at the end of `out`. */
+void wire_pick_fields(const struct wire_section *s, struct str header, struct buf *out);
+
+/* -------------------------------------------------------------------------------------- printing
+ */
+
+/* Quoted, or a literal if it has to be. */
+void wire_print_string(struct buf *out, struct str s);
+/* NIL if it is empty. */
+void wire_print_nstring(struct buf *out, struct str s);
+/* Bare if that is possible. */
+void wire_print_astring(struct buf *out, struct str s);
+/* "(\Seen Work)" */
+void wire_print_flags(struct buf *out, uint32_t system, uint64_t keywords,
+                      const struct imap_view_names *names);
+/* "\"17-Jul-1996 02:44:25 +0000\"" */
+void wire_print_date_time(struct buf *out, int64_t seconds);
+/* "4:6,9" */
+void wire_print_ranges(struct buf *out, Thurn__NumRange *const *ranges, size_t n);
+/* A packed Email as ENVELOPE, BODY or BODYSTRUCTURE, without the item's name. A record that cannot
+ * be read is shown as one text part of `size` bytes. */
+void wire_print_record(struct buf *out, enum wire_item item, const Thurn__Email *email,
+                       uint64_t size);
+
+#endif

@@ -1,0 +1,142 @@
+#include "roles/backend/backend.h"
+
+#include "roles/backend/admin.h"
+#include "roles/backend/frontend.h"
+#include "roles/backend/session.h"
+
+static const char store_dir[] = "store";
+
+/* ------------------------------------------------------------------------------------ opening */
+
+static void store_changed(account_id account, modseq at, void *arg)
+{
+    struct backend *b = arg;
+    (void)at;
+    watches_changed(b->watches, account);
+}
+
+static void scanner_retire(uint32_t index, uint64_t generation, struct str reason, void *arg)
+{
+    struct backend *b = arg;
+    Thurn__ScannerRetire m = THURN__SCANNER_RETIRE__INIT;
+    m.index = index;
+    m.generation = generation;
+    m.reason = pb_bytes(reason);
+    b->retire(b, &m);
+}
+
+static struct err open_store(struct backend *b, const Thurn__Settings *s, struct buf *explain)
+{
+    struct buf dir CLEANUP(buf_free) = {.max = PATH_MAX};
+    buf_put(&dir, pb_str(s->data_dir));
+    buf_byte(&dir, '/');
+    buf_put(&dir, str_c(store_dir));
+    buf_byte(&dir, 0);
+    TRY(buf_err(&dir));
+    if (mkdir((const char *)dir.p, 0700) < 0 && errno != EEXIST) {
+        struct err e = err_sys("mkdir");
+        buf_printf(explain,
+                   "cannot make the directory %s: %s. Let data_dir belong to the user of the "
+                   "backend.",
+                   (const char *)dir.p, strerror(e.sys));
+        return e;
+    }
+    buf_cut(&dir, dir.n - 1);
+    const struct store_options options = {.dir = buf_str(&dir),
+                                          .segment_size = s->segment_size,
+                                          .cache_size = s->cache_size,
+                                          .changed = store_changed,
+                                          .changed_arg = b};
+    return store_open(&options, &b->store, explain);
+}
+
+static struct err open_directory(struct backend *b, const Thurn__Settings *s, struct buf *explain)
+{
+    const struct directory_options options = {.argon2_memory_kib = s->argon2_memory_kib,
+                                              .argon2_passes = s->argon2_passes};
+    struct err e = directory_open(b->store, &options, &b->directory);
+    if (e.code)
+        buf_printf(explain,
+                   "cannot read the directory of domains and accounts in the store: %s. Look at it "
+                   "with \"thurn store check\".",
+                   e.why);
+    return e;
+}
+
+struct err backend_open(struct backend *b, const Thurn__Settings *s, struct buf *explain)
+{
+    b->watches = watches_new();
+    struct err e = open_store(b, s, explain);
+    if (!e.code) {
+        e = open_directory(b, s, explain);
+        if (e.code)
+            store_close(b->store);
+    }
+    if (e.code) {
+        watches_free(b->watches);
+        return e;
+    }
+    list_init(&b->frontends);
+    list_init(&b->sessions);
+    list_init(&b->admins);
+    list_init(&b->removals);
+    b->sched = sched_new(s->workers, b->store);
+    const struct scan_pool_options scan = {
+        .loop = b->loop, .timeout_ms = s->scan_timeout, .retire = scanner_retire, .arg = b};
+    b->scan = scan_pool_new(&scan);
+    backend_settings(b, s);
+    return OK;
+}
+
+void backend_settings(struct backend *b, const Thurn__Settings *s)
+{
+    b->limits = (struct backend_limits){.message_size = s->message_size_limit,
+                                        .recipients = s->max_recipients};
+    (void)snprintf(b->hostname, sizeof b->hostname, "%.*s", STR_FMT(pb_str(s->hostname)));
+    scan_pool_set_timeout(b->scan, s->scan_timeout);
+}
+
+void backend_peer(struct backend *b, Thurn__RoleKind kind, uint32_t index, uint64_t generation,
+                  int fd)
+{
+    if (kind == THURN__ROLE_KIND__ROLE_SCANNER)
+        scan_pool_add(b->scan, index, generation, fd);
+    else if (kind == THURN__ROLE_KIND__ROLE_FRONTEND)
+        frontend_add(b, index, generation, fd);
+    else
+        (void)close(fd);
+}
+
+/* ------------------------------------------------------------------------------------ stopping */
+
+static void close_all(void *arg)
+{
+    struct backend *b = arg;
+    sched_free(b->sched);
+    scan_pool_free(b->scan);
+    directory_close(b->directory);
+    store_close(b->store);
+    watches_free(b->watches);
+    b->stopped(b);
+}
+
+void backend_check_stopped(struct backend *b)
+{
+    bool over = b->stopping && list_empty(&b->sessions) && list_empty(&b->admins);
+    if (!over || b->closing)
+        return;
+    b->closing = true;
+    loop_post(b->loop, close_all, b); /* not below a callback of what is freed */
+}
+
+void backend_stop(struct backend *b)
+{
+    if (b->stopping)
+        return;
+    b->stopping = true;
+    admin_stop(b);
+    frontends_free(b);
+    session_stop_all(b);
+    scan_pool_stop(b->scan);
+    backend_check_stopped(b);
+}

@@ -1,0 +1,73 @@
+#include "roles/backend/frontend.h"
+
+#include "roles/backend/session.h"
+
+enum { FRONTEND_STATE = 1 };
+
+static const struct chan_rule frontend_rules[] = {{RPC_SESSION_OPEN, FRONTEND_STATE}};
+
+struct frontend {
+    struct list link;
+    struct backend *b;
+    struct chan *chan;
+    uint32_t index;
+    uint64_t generation;
+};
+
+static struct frontend *frontend_of(struct list *l)
+{
+    return container_of(l, struct frontend, link);
+}
+
+static void frontend_free(struct frontend *f)
+{
+    list_remove(&f->link);
+    chan_free(f->chan);
+    free(f);
+}
+
+static void frontend_frame(struct chan *c, struct frame *frame, void *arg)
+{
+    struct frontend *f = arg;
+    int fd = frame->fd;
+    frame->fd = -1;
+    session_open(f->b, (const Thurn__SessionOpen *)frame->message, fd);
+    frame_free(frame);
+}
+
+/* Its sessions have channels of their own and end with them. */
+static void frontend_closed(struct chan *c, struct err why, void *arg)
+{
+    struct frontend *f = arg;
+    log_warn("frontend.gone", LF_U64("frontend", f->index), LF_U64("generation", f->generation),
+             LF_ERR(why));
+    frontend_free(f);
+}
+
+void frontend_add(struct backend *b, uint32_t index, uint64_t generation, int fd)
+{
+    static const struct chan_ops ops = {.frame = frontend_frame, .closed = frontend_closed};
+    list_each (l, &b->frontends)
+        if (frontend_of(l)->index == index)
+            frontend_free(frontend_of(l));
+    struct frontend *f = mem_alloc(sizeof *f);
+    *f = (struct frontend){.b = b, .index = index, .generation = generation};
+    const struct chan_spec spec = {.table = &rpc_table,
+                                   .rules = frontend_rules,
+                                   .n_rules = ARRAY_LEN(frontend_rules),
+                                   .ops = &ops,
+                                   .arg = f};
+    struct err e = chan_new(b->loop, fd, &spec, &f->chan);
+    if (e.code) {
+        log_error("frontend.channel", LF_ERR(e));
+        free(f);
+        return;
+    }
+    list_append(&b->frontends, &f->link);
+}
+
+void frontends_free(struct backend *b)
+{
+    while (!list_empty(&b->frontends))
+        frontend_free(frontend_of(b->frontends.next));
+}

@@ -1,0 +1,303 @@
+#include "imap/imap_service.h"
+#include "roles/backend/admin.h"
+#include "roles/backend/message.h"
+#include "roles/backend/session.h"
+
+enum { SLICE_US = 5000, SLICE_BYTES = 256 * KB };
+
+/* States of the channel. What a selected mailbox permits is in the service's own table. */
+enum { NOT_LOGGED_IN = 1, LOGGED_IN = 2 };
+
+/* clang-format off */
+static const struct chan_rule imap_rules[] = {
+    {RPC_IMAP_LOGIN,     NOT_LOGGED_IN},
+    {RPC_IMAP_NOOP,      NOT_LOGGED_IN | LOGGED_IN},
+    {RPC_IMAP_SELECT,    LOGGED_IN},
+    {RPC_IMAP_CLOSE,     LOGGED_IN},
+    {RPC_IMAP_CREATE,    LOGGED_IN},
+    {RPC_IMAP_DELETE,    LOGGED_IN},
+    {RPC_IMAP_RENAME,    LOGGED_IN},
+    {RPC_IMAP_SUBSCRIBE, LOGGED_IN},
+    {RPC_IMAP_LIST,      LOGGED_IN},
+    {RPC_IMAP_STATUS,    LOGGED_IN},
+    {RPC_IMAP_APPEND,    LOGGED_IN},
+    {RPC_IMAP_EXPUNGE,   LOGGED_IN},
+    {RPC_IMAP_SEARCH,    LOGGED_IN},
+    {RPC_IMAP_FETCH,     LOGGED_IN},
+    {RPC_IMAP_STORE,     LOGGED_IN},
+    {RPC_IMAP_COPY,      LOGGED_IN},
+    {RPC_IMAP_IDLE,      LOGGED_IN},
+};
+/* clang-format on */
+
+/* One request at a time: its job, its place in the account's run queue, its scan. */
+struct imap_client {
+    struct session s;
+    struct imap_host host;
+    struct imap_session *imap;
+    struct session_watch watch;
+    struct frame *f;
+    enum imap_needs needs;
+    struct job job;
+    struct writer writer;
+    struct scan_job scan;
+    struct message bytes;
+};
+
+static struct imap_client *client_of(struct session *s)
+{
+    return container_of(s, struct imap_client, s);
+}
+
+/* ------------------------------------------------------------------------------ the service's host
+ */
+
+static struct err host_send(void *host_session, uint16_t type, uint32_t serial,
+                            const ProtobufCMessage *m, struct str raw)
+{
+    struct imap_client *c = host_session;
+    return chan_send(c->s.chan, type, serial, m, raw, -1);
+}
+
+static bool host_room(void *host_session)
+{
+    const struct imap_client *c = host_session;
+    return chan_backlog(c->s.chan) < CHAN_HIGH;
+}
+
+/* ------------------------------------------------------------------------------ running requests
+ */
+
+static void request_go_on(struct imap_client *c);
+
+/* Keeps the watch in step with what the session wants. One look after it has been registered finds
+ * what happened just before. */
+static void update_watch(struct imap_client *c)
+{
+    struct watches *w = c->s.b->watches;
+    bool idle = imap_session_is_idle(c->imap), watching = c->watch.account.v != 0;
+    if (idle && !watching) {
+        watch_add(w, imap_session_account(c->imap), &c->watch);
+        imap_session_poke(c->imap);
+    } else if (!idle && watching) {
+        watch_remove(w, &c->watch);
+    }
+}
+
+/* On the loop's thread: from now on the channel takes what the new state permits. */
+static void login_ended(void *arg)
+{
+    struct imap_client *c = arg;
+    c->s.account = imap_session_account(c->imap);
+    c->s.logging_in = false;
+    if (c->s.account.v)
+        chan_set_state(c->s.chan, LOGGED_IN);
+    chan_hold(c->s.chan, false);
+    session_end(&c->s);
+    admin_removals_check(c->s.b);
+}
+
+static void request_end(struct imap_client *c)
+{
+    frame_free(c->f);
+    c->f = NULL;
+    message_free(&c->bytes);
+    scan_result_free(&c->scan.result);
+    if (c->needs == IMAP_NEEDS_HASHING)
+        loop_post(c->s.b->loop, login_ended, c);
+    else
+        session_end(&c->s);
+}
+
+/* One slice. */
+static enum imap_run request_slice(struct imap_client *c)
+{
+    if (session_is_gone(&c->s)) {
+        imap_session_cancel(c->imap);
+        return IMAP_RUN_DONE;
+    }
+    const struct imap_scanned scanned = {
+        .message = c->bytes.bytes, .record = c->scan.result.record, .text = c->scan.result.text};
+    log_context(c->s.id, (struct str){NULL, 0});
+    enum imap_run ran =
+        imap_session_run(c->imap, c->f, c->needs == IMAP_NEEDS_SCAN ? &scanned : NULL);
+    if (ran == IMAP_RUN_DONE)
+        update_watch(c);
+    log_context((session_id){0}, (struct str){NULL, 0});
+    return ran;
+}
+
+static void request_after(struct imap_client *c, enum imap_run ran)
+{
+    if (ran == IMAP_RUN_DONE)
+        request_end(c);
+    else if (chan_backlog(c->s.chan) < CHAN_LOW || !session_park(&c->s))
+        request_go_on(c);
+}
+
+static void request_run(struct job *j)
+{
+    struct imap_client *c = container_of(j, struct imap_client, job);
+    request_after(c, request_slice(c));
+}
+
+/* Between slices the account is left to others: a slow reader keeps nobody waiting. */
+static void request_write(struct writer *w, struct account *a, struct err opened)
+{
+    (void)a, (void)opened; /* the service has a handle of its own, and says what is wrong */
+    struct imap_client *c = container_of(w, struct imap_client, writer);
+    enum imap_run ran = request_slice(c);
+    sched_write_done(c->s.b->sched, w);
+    request_after(c, ran);
+}
+
+/* To the end of the queue that the request belongs to. */
+static void request_go_on(struct imap_client *c)
+{
+    struct sched *sched = c->s.b->sched;
+    switch (c->needs) {
+    case IMAP_NEEDS_WRITER:
+    case IMAP_NEEDS_SCAN: sched_write(sched, imap_session_account(c->imap), &c->writer); break;
+    case IMAP_NEEDS_HASHING: sched_run_hashing(sched, &c->job); break;
+    case IMAP_NEEDS_NOTHING:
+    case IMAP_FORBIDDEN: sched_run(sched, &c->job); break;
+    }
+}
+
+/* ----------------------------------------------------------------------------------------- APPEND
+ */
+
+static void append_answer(struct imap_client *c, Thurn__Status status)
+{
+    Thurn__ImapDone done = THURN__IMAP_DONE__INIT;
+    done.status = &status;
+    struct err e = host_send(c, RPC_IMAP_DONE, c->f->serial, &done.base, (struct str){NULL, 0});
+    if (e.code && e.code != E_CLOSED)
+        log_error("imap.answer", LF_ERR(e));
+    request_end(c);
+}
+
+static void append_scanned(struct scan_job *j)
+{
+    struct imap_client *c = container_of(j, struct imap_client, scan);
+    if (j->result.refused)
+        append_answer(c, RPC_STATUS(THURN__CODE__TEMPORARY, "The server is stopping"));
+    else
+        request_go_on(c);
+}
+
+static void append_begin(struct imap_client *c)
+{
+    const Thurn__ImapAppend *m = (const Thurn__ImapAppend *)c->f->message;
+    struct err e = message_take(c->f, m->size, c->s.b->limits.message_size, &c->bytes);
+    if (e.code) {
+        session_drop(&c->s, e.why);
+        request_end(c);
+    } else if (c->bytes.too_large) {
+        append_answer(c, RPC_STATUS(THURN__CODE__TOO_LARGE, "The message is too large"));
+    } else {
+        c->scan.message = c->bytes.bytes;
+        c->scan.fd = c->f->fd;
+        c->scan.done = append_scanned;
+        scan_submit(c->s.b->scan, &c->scan);
+    }
+}
+
+/* -------------------------------------------------------------------------------------- the kind
+ */
+
+static struct session *imap_make(void)
+{
+    struct imap_client *c = mem_alloc(sizeof *c);
+    return &c->s;
+}
+
+static void watch_poked(struct session_watch *w)
+{
+    session_poke(&container_of(w, struct imap_client, watch)->s);
+}
+
+static void imap_begin(struct session *s)
+{
+    struct imap_client *c = client_of(s);
+    c->host = (struct imap_host){.store = s->b->store,
+                                 .directory = s->b->directory,
+                                 .message_size_limit = s->b->limits.message_size,
+                                 .slice_us = SLICE_US,
+                                 .slice_bytes = SLICE_BYTES,
+                                 .send = host_send,
+                                 .room = host_room};
+    c->imap = imap_session_new(&c->host, c, s->may_authenticate);
+    c->watch.poke = watch_poked;
+    c->writer.write = request_write;
+    chan_set_state(s->chan, NOT_LOGGED_IN);
+}
+
+static void imap_request(struct session *s, struct frame *f)
+{
+    struct imap_client *c = client_of(s);
+    c->f = f;
+    c->job.run = request_run;
+    c->needs = imap_request_needs(c->imap, f);
+    switch (c->needs) {
+    case IMAP_FORBIDDEN:
+        session_drop(s, "a request that the state does not permit");
+        request_end(c);
+        break;
+    case IMAP_NEEDS_SCAN: append_begin(c); break;
+    case IMAP_NEEDS_HASHING:
+        s->logging_in = true;
+        chan_hold(s->chan, true); /* until it is known what the next state permits */
+        request_go_on(c);
+        break;
+    case IMAP_NEEDS_NOTHING:
+    case IMAP_NEEDS_WRITER: request_go_on(c); break;
+    }
+}
+
+/* A client that takes no bytes is not told more; it parks as a request does. */
+static void poke_run(struct job *j)
+{
+    struct imap_client *c = container_of(j, struct imap_client, job);
+    if (!session_is_gone(&c->s) && imap_session_is_idle(c->imap)) {
+        if (chan_backlog(c->s.chan) >= CHAN_LOW && session_park(&c->s))
+            return;
+        imap_session_poke(c->imap);
+    }
+    session_end(&c->s);
+}
+
+static void imap_poked(struct session *s)
+{
+    struct imap_client *c = client_of(s);
+    c->job.run = poke_run;
+    sched_run(s->b->sched, &c->job);
+}
+
+static void imap_resume_parked(struct session *s)
+{
+    struct imap_client *c = client_of(s);
+    if (c->f)
+        request_go_on(c);
+    else
+        sched_run(s->b->sched, &c->job);
+}
+
+static void imap_end(struct session *s)
+{
+    struct imap_client *c = client_of(s);
+    watch_remove(s->b->watches, &c->watch);
+    imap_session_free(c->imap);
+}
+
+const struct session_kind session_imap = {
+    .name = "imap",
+    .rules = imap_rules,
+    .n_rules = ARRAY_LEN(imap_rules),
+    .make = imap_make,
+    .begin = imap_begin,
+    .request = imap_request,
+    .poked = imap_poked,
+    .resume = imap_resume_parked,
+    .end = imap_end,
+};

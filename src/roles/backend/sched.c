@@ -1,0 +1,259 @@
+#include "roles/backend/sched.h"
+
+#include <sys/prctl.h>
+
+enum { SHARDS = 64, HASHING_AT_ONCE = 2, WORKERS_MIN = 2, WORKERS_MAX = 256 };
+
+/* Accounts that have a writer, by id. */
+struct shard {
+    pthread_mutex_t lock;
+    struct map queues;
+};
+
+struct account_queue {
+    account_id id;
+    struct shard *shard;
+    struct account *handle; /* used by the current writer only */
+    struct list waiting;    /* writers; with the shard's lock */
+    struct writer maintain;
+    struct sched *sched;
+    /* Of the current writer: maintenance is in the queue; it failed, not again for now. */
+    bool maintain_waits, maintain_failed;
+};
+
+struct sched {
+    struct store *store;
+    pthread_mutex_t lock; /* of the two queues and what belongs to them */
+    pthread_cond_t more;
+    struct list ready, hashing;
+    unsigned n_hashing;
+    bool ending;
+    size_t writers; /* submitted and not done */
+    size_t n_workers;
+    pthread_t *workers;
+    struct shard shards[SHARDS];
+};
+
+/* -------------------------------------------------------------------------------------- workers */
+
+static bool sched_is_over(const struct sched *s)
+{
+    return s->ending && s->n_hashing == 0 && s->writers == 0;
+}
+
+/* The next job, or NULL at the end. With the lock. */
+static struct job *sched_take(struct sched *s, bool *hashing)
+{
+    for (;;) {
+        struct list *l = NULL;
+        *hashing = s->n_hashing < HASHING_AT_ONCE && !list_empty(&s->hashing) &&
+                   (s->n_hashing + 1 < s->n_workers || list_empty(&s->ready));
+        if (*hashing) {
+            s->n_hashing++;
+            l = list_pop(&s->hashing);
+        } else {
+            l = list_pop(&s->ready);
+        }
+        if (l)
+            return container_of(l, struct job, link);
+        if (sched_is_over(s))
+            return NULL;
+        (void)pthread_cond_wait(&s->more, &s->lock);
+    }
+}
+
+static void *worker_main(void *arg)
+{
+    struct sched *s = arg;
+    (void)prctl(PR_SET_NAME, "worker");
+    (void)pthread_mutex_lock(&s->lock);
+    bool hashing;
+    for (struct job *j; (j = sched_take(s, &hashing));) {
+        (void)pthread_mutex_unlock(&s->lock);
+        j->run(j); /* may free it */
+        (void)pthread_mutex_lock(&s->lock);
+        if (hashing)
+            s->n_hashing--;
+    }
+    (void)pthread_cond_broadcast(&s->more); /* it is over for the others too */
+    (void)pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+static void sched_push(struct sched *s, struct list *queue, struct job *j)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    list_append(queue, &j->link);
+    (void)pthread_cond_signal(&s->more);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void sched_run(struct sched *s, struct job *j)
+{
+    sched_push(s, &s->ready, j);
+}
+
+void sched_run_hashing(struct sched *s, struct job *j)
+{
+    sched_push(s, &s->hashing, j);
+}
+
+/* ------------------------------------------------------------------------------- queues of
+ * accounts */
+
+static void writers_add(struct sched *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    s->writers++;
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+static void writers_sub(struct sched *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    if (--s->writers == 0 && s->ending)
+        (void)pthread_cond_broadcast(&s->more);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+static struct shard *shard_of(struct sched *s, account_id id)
+{
+    return &s->shards[id.v % SHARDS];
+}
+
+/* Opens the account for the first writer; later ones find the handle there. */
+static void writer_run(struct job *j)
+{
+    struct writer *w = container_of(j, struct writer, job);
+    struct account_queue *q = w->queue;
+    struct err e = OK;
+    if (w->no_handle && q->handle) {
+        account_close(q->handle);
+        q->handle = NULL;
+    } else if (!w->no_handle && !q->handle) {
+        e = account_open(q->sched->store, q->id, &q->handle);
+    }
+    w->write(w, q->handle, e);
+}
+
+static void maintain(struct writer *w, struct account *a, struct err opened)
+{
+    struct account_queue *q = w->queue;
+    struct err e = opened.code ? opened : account_maintain(a);
+    if (e.code)
+        log_error("store.maintenance", LF_U64("account", q->id.v), LF_ERR(e));
+    q->maintain_failed = e.code != E_OK;
+    q->maintain_waits = false;
+    sched_write_done(q->sched, w);
+}
+
+static struct account_queue *queue_new(struct sched *s, struct shard *shard, account_id id)
+{
+    struct account_queue *q = mem_alloc(sizeof *q);
+    *q = (struct account_queue){.id = id, .shard = shard, .sched = s};
+    list_init(&q->waiting);
+    q->maintain = (struct writer){.job.run = writer_run, .queue = q, .write = maintain};
+    return q;
+}
+
+/* Whether the account was free: then the caller runs or submits it, else it waits. */
+static bool queue_enter(struct sched *s, account_id id, struct writer *w)
+{
+    struct shard *shard = shard_of(s, id);
+    w->job.run = writer_run;
+    writers_add(s);
+    (void)pthread_mutex_lock(&shard->lock);
+    struct account_queue *q = map_get(&shard->queues, map_key_u64(&id.v));
+    bool idle = !q;
+    if (idle) {
+        q = queue_new(s, shard, id);
+        (void)map_set(&shard->queues, map_key_u64(&id.v), q);
+    } else {
+        list_append(&q->waiting, &w->job.link);
+    }
+    w->queue = q;
+    (void)pthread_mutex_unlock(&shard->lock);
+    return idle;
+}
+
+void sched_write(struct sched *s, account_id id, struct writer *w)
+{
+    if (queue_enter(s, id, w))
+        sched_run(s, &w->job);
+}
+
+void sched_write_here(struct sched *s, account_id id, struct writer *w)
+{
+    if (queue_enter(s, id, w))
+        w->job.run(&w->job);
+}
+
+/* The next writer; NULL if there is none, and then the queue is gone from the table. */
+static struct job *queue_next(struct account_queue *q, bool wants_maintenance)
+{
+    struct shard *shard = q->shard;
+    (void)pthread_mutex_lock(&shard->lock);
+    if (wants_maintenance && !q->maintain_waits) {
+        q->maintain_waits = true;
+        writers_add(q->sched);
+        list_append(&q->waiting, &q->maintain.job.link);
+    }
+    struct list *next = list_pop(&q->waiting);
+    if (!next)
+        (void)map_remove(&shard->queues, map_key_u64(&q->id.v));
+    (void)pthread_mutex_unlock(&shard->lock);
+    return next ? container_of(next, struct job, link) : NULL;
+}
+
+void sched_write_done(struct sched *s, struct writer *w)
+{
+    struct account_queue *q = w->queue;
+    bool wants = q->handle && !q->maintain_failed && account_wants_maintenance(q->handle);
+    struct job *next = queue_next(q, wants);
+    if (next) {
+        sched_run(s, next);
+    } else {
+        if (q->handle)
+            account_close(q->handle);
+        free(q);
+    }
+    writers_sub(s);
+}
+
+/* ----------------------------------------------------------------------------------------- life */
+
+struct sched *sched_new(unsigned workers, struct store *store)
+{
+    struct sched *s = mem_alloc(sizeof *s);
+    s->store = store;
+    (void)pthread_mutex_init(&s->lock, NULL);
+    (void)pthread_cond_init(&s->more, NULL);
+    list_init(&s->ready);
+    list_init(&s->hashing);
+    for (size_t i = 0; i < SHARDS; i++)
+        (void)pthread_mutex_init(&s->shards[i].lock, NULL);
+    s->n_workers = MIN(MAX(workers, (unsigned)WORKERS_MIN), (unsigned)WORKERS_MAX);
+    s->workers = mem_alloc(s->n_workers * sizeof *s->workers);
+    for (size_t i = 0; i < s->n_workers; i++)
+        check(pthread_create(&s->workers[i], NULL, worker_main, s) == 0);
+    return s;
+}
+
+void sched_free(struct sched *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    s->ending = true;
+    (void)pthread_cond_broadcast(&s->more);
+    (void)pthread_mutex_unlock(&s->lock);
+    for (size_t i = 0; i < s->n_workers; i++)
+        (void)pthread_join(s->workers[i], NULL);
+    for (size_t i = 0; i < SHARDS; i++) {
+        check(s->shards[i].queues.n == 0);
+        map_free(&s->shards[i].queues);
+        (void)pthread_mutex_destroy(&s->shards[i].lock);
+    }
+    (void)pthread_cond_destroy(&s->more);
+    (void)pthread_mutex_destroy(&s->lock);
+    free(s->workers);
+    free(s);
+}

@@ -1,0 +1,44 @@
+/*
+ * Who works when. A fixed set of worker threads takes jobs from a queue; password hashes have a
+ * queue of their own and at most two workers; and each account has a run queue of writers, of which
+ * one runs at a time and the others wait without a thread. Any thread may call everything here.
+ */
+#ifndef THURN_BACKEND_SCHED_H
+#define THURN_BACKEND_SCHED_H
+
+#include "store/store.h"
+
+struct sched;
+struct account_queue;
+
+/* Embedded in what is to be done; runs once per submission, on a worker. */
+struct job {
+    struct list link;
+    void (*run)(struct job *j);
+};
+
+/* Something that changes an account, as its only writer from `write` until sched_write_done. */
+struct writer {
+    struct job job;
+    struct account_queue *queue;
+    /* On a worker. `opened` is E_NOTFOUND and the like, and `a` NULL, if the account could not be
+     * opened; the handle is the queue's. */
+    void (*write)(struct writer *w, struct account *a, struct err opened);
+    bool no_handle; /* wants the queue to hold no handle: `a` is NULL */
+};
+
+struct sched *sched_new(unsigned workers, struct store *store);
+/* Waits until everything that was submitted is done, then ends the workers. */
+void sched_free(struct sched *s);
+
+void sched_run(struct sched *s, struct job *j);
+void sched_run_hashing(struct sched *s, struct job *j);
+/* Puts it at the end of the account's run queue. */
+void sched_write(struct sched *s, account_id id, struct writer *w);
+/* The same; if nobody else waits it runs here and now. For workers. */
+void sched_write_here(struct sched *s, account_id id, struct writer *w);
+/* The writer has ended, with its transaction; the memory may be gone when this returns. The next
+ * one is started, or else maintenance if the account wants it. */
+void sched_write_done(struct sched *s, struct writer *w);
+
+#endif

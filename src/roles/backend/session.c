@@ -1,0 +1,217 @@
+#include "roles/backend/session.h"
+
+#include "roles/backend/admin.h"
+
+/* ------------------------------------------------------------------------------- coming and going
+ */
+
+static void session_free(void *arg)
+{
+    struct session *s = arg;
+    struct backend *b = s->b;
+    s->kind->end(s);
+    list_remove(&s->link);
+    chan_free(s->chan);
+    (void)pthread_mutex_destroy(&s->lock);
+    free(s);
+    admin_removals_check(b);
+    backend_check_stopped(b);
+}
+
+/* From any thread; the memory goes on the loop's. */
+static void session_unref(struct session *s)
+{
+    if (atomic_fetch_sub(&s->refs, 1) == 1)
+        loop_post(s->b->loop, session_free, s);
+}
+
+/* The channel is over: what is parked gets its chance to end, what is running ends by itself. */
+static void session_leave(struct session *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    bool was_gone = s->gone, parked = s->parked;
+    struct frame *next = s->next;
+    s->gone = true;
+    s->parked = false;
+    s->next = NULL;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (was_gone)
+        return;
+    frame_free(next);
+    if (parked)
+        s->kind->resume(s);
+    session_unref(s);
+}
+
+void session_drop(struct session *s, const char *why)
+{
+    log_warn("session.ended", LF_C("kind", s->kind->name), LF_C("why", why));
+    chan_hold(s->chan, true);
+    session_leave(s);
+}
+
+void session_stop_all(struct backend *b)
+{
+    list_each (l, &b->sessions) {
+        struct session *s = container_of(l, struct session, link);
+        chan_hold(s->chan, true);
+        session_leave(s);
+    }
+}
+
+static void session_closed(struct chan *c, struct err why, void *arg)
+{
+    struct session *s = arg;
+    if (why.code != E_CLOSED)
+        log_warn("session.channel", LF_C("kind", s->kind->name), LF_ERR(why));
+    session_leave(s);
+}
+
+bool session_is_gone(struct session *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    bool gone = s->gone;
+    (void)pthread_mutex_unlock(&s->lock);
+    return gone;
+}
+
+/* ------------------------------------------------------------------------------------- requests */
+
+static void session_frame(struct chan *c, struct frame *f, void *arg)
+{
+    struct session *s = arg;
+    (void)pthread_mutex_lock(&s->lock);
+    bool busy = s->busy, gone = s->gone;
+    if (busy && !gone) {
+        check(s->next == NULL);
+        s->next = f;
+    }
+    s->busy = true;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (gone) {
+        frame_free(f);
+    } else if (busy) {
+        chan_hold(c, true);
+    } else {
+        (void)atomic_fetch_add(&s->refs, 1);
+        s->kind->request(s, f);
+    }
+}
+
+/* Goes on with the frame that came meanwhile. */
+static void session_next(void *arg)
+{
+    struct session *s = arg;
+    (void)pthread_mutex_lock(&s->lock);
+    struct frame *f = s->next;
+    s->next = NULL;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (!f) { /* it went with the channel */
+        session_end(s);
+        return;
+    }
+    chan_hold(s->chan, false);
+    s->kind->request(s, f);
+}
+
+void session_end(struct session *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    bool poke = s->poke && !s->gone, next = s->next && !poke;
+    s->poke = false;
+    s->busy = poke || next;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (poke)
+        s->kind->poked(s);
+    else if (next)
+        loop_post(s->b->loop, session_next, s);
+    else
+        session_unref(s);
+}
+
+void session_poke(struct session *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    bool start = !s->busy && !s->gone;
+    s->poke = s->busy;
+    s->busy = s->busy || start;
+    if (start)
+        (void)atomic_fetch_add(&s->refs, 1);
+    (void)pthread_mutex_unlock(&s->lock);
+    if (start)
+        s->kind->poked(s);
+}
+
+bool session_park(struct session *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    bool gone = s->gone;
+    s->parked = !gone;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (gone)
+        return false;
+    if (chan_backlog(s->chan) >= CHAN_LOW)
+        return true; /* session_drained comes, or session_leave */
+    (void)pthread_mutex_lock(&s->lock);
+    bool still = s->parked; /* else it has been resumed already */
+    s->parked = false;
+    (void)pthread_mutex_unlock(&s->lock);
+    return !still;
+}
+
+static void session_drained(struct chan *c, void *arg)
+{
+    struct session *s = arg;
+    (void)pthread_mutex_lock(&s->lock);
+    bool parked = s->parked;
+    s->parked = false;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (parked)
+        s->kind->resume(s);
+}
+
+/* ------------------------------------------------------------------------------------- opening */
+
+static const struct session_kind *session_kind_of(Thurn__SessionKind kind)
+{
+    switch (kind) {
+    case THURN__SESSION_KIND__SESSION_LMTP: return &session_lmtp;
+    case THURN__SESSION_KIND__SESSION_IMAP: return &session_imap;
+    default: return NULL;
+    }
+}
+
+void session_open(struct backend *b, const Thurn__SessionOpen *m, int fd)
+{
+    static const struct chan_ops ops = {
+        .frame = session_frame, .drained = session_drained, .closed = session_closed};
+    const struct session_kind *kind = session_kind_of(m->kind);
+    bool ip_ok = m->peer_ip.len == 0 || m->peer_ip.len == 4 || m->peer_ip.len == 16;
+    if (!kind || !ip_ok || fd < 0) {
+        log_warn("session.refused", LF_U64("kind", m->kind));
+        if (fd >= 0)
+            (void)close(fd);
+        return;
+    }
+    struct session *s = kind->make();
+    s->b = b;
+    s->kind = kind;
+    s->id.v = m->session;
+    s->peer.n = (uint8_t)m->peer_ip.len;
+    if (s->peer.n)
+        memcpy(s->peer.b, m->peer_ip.data, s->peer.n);
+    s->may_authenticate = m->may_authenticate;
+    atomic_init(&s->refs, 1);
+    (void)pthread_mutex_init(&s->lock, NULL);
+    const struct chan_spec spec = {
+        .table = &rpc_table, .rules = kind->rules, .n_rules = kind->n_rules, .ops = &ops, .arg = s};
+    struct err e = chan_new(b->loop, fd, &spec, &s->chan);
+    if (e.code) {
+        log_error("session.channel", LF_ERR(e));
+        (void)pthread_mutex_destroy(&s->lock);
+        free(s);
+        return;
+    }
+    list_append(&b->sessions, &s->link);
+    kind->begin(s);
+}

@@ -1,0 +1,71 @@
+/*
+ * Sessions: what a client's connection is to the backend. Each has a channel of its own and runs
+ * one request at a time; while it does, the channel keeps at most one further frame for it.
+ *
+ * A session lives as long as its channel or a request needs it. The request belongs to whoever runs
+ * it - the loop's thread, then a worker, perhaps the committer - until session_end.
+ */
+#ifndef THURN_BACKEND_SESSION_H
+#define THURN_BACKEND_SESSION_H
+
+#include "roles/backend/backend.h"
+
+struct session;
+
+struct session_kind {
+    const char *name;
+    const struct chan_rule *rules;
+    size_t n_rules;
+    struct session *(*make)(void); /* zeroed memory with a struct session first */
+    void (*begin)(struct session *s);
+    /* A request to be run; the frame is the callee's. On the loop's thread. Ended by
+     * session_end. */
+    void (*request)(struct session *s, struct frame *f);
+    /* The account has changed and the session waits for that: the poke is a request of its
+     * own, ended by session_end. Any thread. NULL: never poked. */
+    void (*poked)(struct session *s);
+    /* The channel has room again for a parked request. Loop's thread. NULL: none is ever parked. */
+    void (*resume)(struct session *s);
+    /* Nothing runs any more; the channel is there still. Loop's thread. */
+    void (*end)(struct session *s);
+};
+extern const struct session_kind session_lmtp, session_imap;
+
+struct session {
+    struct list link; /* of all sessions */
+    struct backend *b;
+    const struct session_kind *kind;
+    session_id id;
+    struct ip peer;
+    bool may_authenticate;
+    struct chan *chan;
+    /* The account that the session has open, or {0}; whether it may get one. Loop's thread. */
+    account_id account;
+    bool logging_in;
+    atomic_uint refs;     /* the channel's, and one for what is going on */
+    pthread_mutex_t lock; /* of what follows */
+    bool busy;            /* a request is running */
+    bool gone;            /* the channel has ended: finish */
+    bool poke;            /* changed while busy */
+    bool parked;          /* the running request waits for room in the channel */
+    struct frame *next;   /* came while busy; the channel is held */
+};
+
+/* Opens the session that a frontend asks for; `fd` is taken over. */
+void session_open(struct backend *b, const Thurn__SessionOpen *m, int fd);
+/* Ends it as if its channel had closed: for a broken rule, or because its account goes. Loop's
+ * thread; a running request is still ended by session_end. */
+void session_drop(struct session *s, const char *why);
+/* Ends all that run nothing now, and each of the others when it has ended its request. */
+void session_stop_all(struct backend *b);
+/* The running request is over. Any thread; the session may be gone when this returns. */
+void session_end(struct session *s);
+/* Something has changed. Any thread, as long as the session is there. */
+void session_poke(struct session *s);
+/* Whether the channel has ended: the request need not go on. */
+bool session_is_gone(struct session *s);
+/* Leaves the request until the channel has drained, upon which `resume` is called; false if it
+ * has already, or is gone. */
+bool session_park(struct session *s);
+
+#endif

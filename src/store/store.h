@@ -135,8 +135,9 @@ struct change {
     msg_uid uid;
     enum { CHANGE_ADDED, CHANGE_FLAGS, CHANGE_EXPUNGED } kind;
 };
-/* Up to `max` of them; `out_n` < max: no more; else go on after the last modseq (changes of one
- * modseq are never split, `max` must be at least 1024 or they are E_LIMIT). */
+/* Up to `max` of them; `out_n` < max: no more; else go on after the last modseq. The changes of one
+ * modseq are never split: if the first `max` end in the midst of one it is E_LIMIT; ask with a
+ * larger `max`, or compare the entries instead. */
 MUST_CHECK struct err snap_changes(struct snap *s, mailbox_id m, modseq since, struct change *out,
                                    size_t max, size_t *out_n);
 

@@ -1,0 +1,418 @@
+#include "store/model.h"
+
+/* Reading entries: the blocks, with the overlay laid over them. */
+
+void entries_free(struct entries *e)
+{
+    if (!e)
+        return;
+    free(e->dir.refs);
+    free(e->over);
+    free(e->block);
+    free(e);
+}
+
+struct entries *entries_any(struct snap *s, mailbox_id m)
+{
+    if (s->entries && s->entries->id.v == m.v)
+        return s->entries;
+    entries_free(s->entries);
+    struct entries *e = s->entries = mem_alloc(sizeof *e);
+    e->id = m;
+    e->over_from = (uint64_t)UINT32_MAX + 1;
+    e->block_at = SIZE_MAX;
+    return e;
+}
+
+struct err entries_of(struct snap *s, mailbox_id m, struct entries **out)
+{
+    if (!s->entries || s->entries->id.v != m.v) {
+        struct arena a;
+        arena_init(&a, ARENA_OWN);
+        struct key k;
+        key_of_u32(&k, s->account->id, KEY_MAILBOX, m.v);
+        struct str record;
+        struct err result = view_get(s->view, key_str(&k), &a, &record);
+        arena_free(&a);
+        TRY(result);
+    }
+    *out = entries_any(s, m);
+    return OK;
+}
+
+/* ------------------------------------------------------------------------------ loading */
+
+struct err entries_directory(struct snap *s, struct entries *e)
+{
+    if (e->dir_loaded)
+        return OK;
+    struct arena a;
+    arena_init(&a, ARENA_OWN);
+    struct key k;
+    key_of_u32(&k, s->account->id, KEY_DIRECTORY, e->id.v);
+    struct str packed;
+    struct err result = view_get(s->view, key_str(&k), &a, &packed);
+    if (result.code == E_OK)
+        result = directory_unpack(packed, s->account->id, e->id, &e->dir);
+    else if (result.code == E_NOTFOUND)
+        result = OK; /* nothing was folded yet */
+    arena_free(&a);
+    e->dir_loaded = result.code == E_OK;
+    return result;
+}
+
+struct load_over {
+    account_id account;
+    struct entries *e;
+    size_t prefix;
+    struct err failed;
+};
+
+static bool entries_load_over(struct str key, struct str value, void *arg)
+{
+    struct load_over *l = arg;
+    struct entries *e = l->e;
+    struct cur c = cur_of(str_skip(key, l->prefix));
+    msg_uid uid = {key_read_u32(&c)};
+    if (c.bad || !cur_end(&c)) {
+        l->failed = err_make(E_CORRUPT, "a key of the overlay is damaged");
+        return false;
+    }
+    if (e->n_over == e->cap_over) {
+        e->cap_over = e->cap_over ? e->cap_over * 2 : 64;
+        e->over = reallocarray(e->over, e->cap_over, sizeof *e->over);
+        check(e->over != NULL);
+    }
+    l->failed = over_unpack(value, l->account, uid, &e->over[e->n_over]);
+    if (l->failed.code != E_OK)
+        return false;
+    e->n_over++;
+    return true;
+}
+
+struct err entries_overlay(struct snap *s, struct entries *e, uint32_t from)
+{
+    if (from >= e->over_from)
+        return OK;
+    e->n_over = 0;
+    e->over_from = (uint64_t)UINT32_MAX + 1;
+    struct key k, to;
+    key_of_u32(&to, s->account->id, KEY_OVERLAY, e->id.v);
+    struct load_over l = {.account = s->account->id, .e = e, .prefix = to.n};
+    key_end(&to);
+    key_of_uid(&k, s->account->id, KEY_OVERLAY, e->id, from);
+    TRY(view_scan(s->view, key_str(&k), key_str(&to), entries_load_over, &l));
+    TRY(l.failed);
+    e->over_from = from;
+    return OK;
+}
+
+static struct err entries_block_bytes(struct snap *s, struct entries *e, size_t at, struct arena *a,
+                                      struct str *out)
+{
+    struct key k;
+    key_of_uid(&k, s->account->id, KEY_BLOCK, e->id, e->dir.refs[at].base);
+    struct err result = view_get(s->view, key_str(&k), a, out);
+    return result.code == E_NOTFOUND ? err_make(E_CORRUPT, "a block of entries is missing")
+                                     : result;
+}
+
+struct err entries_block(struct snap *s, struct entries *e, size_t at)
+{
+    if (e->block_at == at)
+        return OK;
+    e->block_at = SIZE_MAX;
+    if (!e->block)
+        e->block = mem_alloc(ENTRY_BLOCK * sizeof *e->block);
+    struct arena a;
+    arena_init(&a, ARENA_OWN);
+    struct str packed;
+    struct err result = entries_block_bytes(s, e, at, &a, &packed);
+    if (result.code == E_OK)
+        result = block_unpack(packed, s->account->id, e->id, e->block, &e->n_block);
+    arena_free(&a);
+    TRY(result);
+    const struct block_ref *r = &e->dir.refs[at];
+    if (e->n_block != r->count || e->block[0].uid.v != r->first ||
+        e->block[e->n_block - 1].uid.v != r->last)
+        return err_make(E_CORRUPT, "a block of entries differs from its directory");
+    e->block_at = at;
+    return OK;
+}
+
+/* ---------------------------------------------------------------------------- searching */
+
+/* The first block whose last UID is not below this one. */
+static size_t entries_block_of(const struct entries *e, uint32_t uid)
+{
+    size_t lo = 0, hi = e->dir.n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (e->dir.refs[mid].last < uid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static size_t entries_over_at(const struct entries *e, uint32_t uid)
+{
+    size_t lo = 0, hi = e->n_over;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (e->over[mid].e.uid.v < uid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static size_t entries_row_at(const struct entries *e, uint32_t uid)
+{
+    size_t lo = 0, hi = e->n_block;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (e->block[mid].uid.v < uid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* A few single look-ups read single values; after that it is cheaper to have all of them. */
+enum { SINGLES = 16 };
+
+static struct err entries_find_over(struct snap *s, struct entries *e, msg_uid uid,
+                                    struct over *out, bool *found)
+{
+    if (uid.v < e->over_from && e->singles++ < SINGLES) {
+        struct arena a;
+        arena_init(&a, ARENA_OWN);
+        struct key k;
+        key_of_uid(&k, s->account->id, KEY_OVERLAY, e->id, uid.v);
+        struct str packed;
+        struct err result = view_get(s->view, key_str(&k), &a, &packed);
+        *found = result.code == E_OK;
+        if (result.code == E_OK)
+            result = over_unpack(packed, s->account->id, uid, out);
+        arena_free(&a);
+        return result.code == E_NOTFOUND ? OK : result;
+    }
+    TRY(entries_overlay(s, e, uid.v < e->over_from ? 0 : uid.v));
+    size_t at = entries_over_at(e, uid.v);
+    *found = at < e->n_over && e->over[at].e.uid.v == uid.v;
+    if (*found)
+        *out = e->over[at];
+    return OK;
+}
+
+/* The entry as the blocks have it. */
+static struct err entries_find_row(struct snap *s, struct entries *e, msg_uid uid,
+                                   const struct entry **out)
+{
+    *out = NULL;
+    TRY(entries_directory(s, e));
+    size_t at = entries_block_of(e, uid.v);
+    if (at == e->dir.n || e->dir.refs[at].first > uid.v)
+        return OK;
+    TRY(entries_block(s, e, at));
+    size_t row = entries_row_at(e, uid.v);
+    if (row < e->n_block && e->block[row].uid.v == uid.v)
+        *out = &e->block[row];
+    return OK;
+}
+
+struct err entries_find(struct snap *s, mailbox_id m, msg_uid uid, struct found *out)
+{
+    struct entries *e;
+    TRY(entries_of(s, m, &e));
+    struct over over = {0};
+    bool in_overlay = false;
+    TRY(entries_directory(s, e));
+    TRY(entries_find_over(s, e, uid, &over, &in_overlay));
+    const struct entry *row = in_overlay && !over.dead ? &over.e : NULL;
+    if (!in_overlay)
+        TRY(entries_find_row(s, e, uid, &row));
+    if (!row)
+        return err_make(E_NOTFOUND, "no such message");
+    *out = (struct found){.e = *row, .in_block = uid.v <= e->dir.folded, .in_overlay = in_overlay};
+    return OK;
+}
+
+struct err snap_entry(struct snap *s, mailbox_id m, msg_uid uid, struct entry *out)
+{
+    struct entries *e;
+    TRY(entries_of(s, m, &e));
+    struct over over;
+    bool found;
+    TRY(entries_find_over(s, e, uid, &over, &found));
+    const struct entry *row = NULL;
+    if (found && !over.dead)
+        row = &over.e;
+    else if (!found)
+        TRY(entries_find_row(s, e, uid, &row));
+    if (!row)
+        return err_make(E_NOTFOUND, "no such message");
+    *out = *row;
+    return OK;
+}
+
+/* ------------------------------------------------------------------------------- listing */
+
+/* The rows of the blocks in order. */
+struct rows {
+    size_t block, row;
+};
+
+static struct err rows_begin(struct snap *s, struct entries *e, uint32_t from, struct rows *out)
+{
+    out->block = entries_block_of(e, from);
+    out->row = 0;
+    if (out->block == e->dir.n)
+        return OK;
+    TRY(entries_block(s, e, out->block));
+    out->row = entries_row_at(e, from);
+    return OK;
+}
+
+/* The next row without taking it; NULL at the end. */
+static struct err rows_peek(struct snap *s, struct entries *e, struct rows *r,
+                            const struct entry **out)
+{
+    *out = NULL;
+    if (r->block == e->dir.n)
+        return OK;
+    TRY(entries_block(s, e, r->block));
+    if (r->row == e->n_block) {
+        r->row = 0;
+        if (++r->block == e->dir.n)
+            return OK;
+        TRY(entries_block(s, e, r->block));
+    }
+    *out = &e->block[r->row];
+    return OK;
+}
+
+struct err snap_entries(struct snap *s, mailbox_id m, msg_uid from, msg_uid to, struct entry *out,
+                        size_t max, size_t *out_n)
+{
+    struct entries *e;
+    TRY(entries_of(s, m, &e));
+    TRY(entries_directory(s, e));
+    TRY(entries_overlay(s, e, from.v));
+    struct rows rows;
+    TRY(rows_begin(s, e, from.v, &rows));
+    size_t over = entries_over_at(e, from.v), n = 0;
+    while (n < max) {
+        const struct entry *row;
+        TRY(rows_peek(s, e, &rows, &row));
+        const struct over *o = over < e->n_over ? &e->over[over] : NULL;
+        if (!row && !o)
+            break;
+        bool take_over = o && (!row || o->e.uid.v <= row->uid.v);
+        rows.row += row && (!take_over || o->e.uid.v == row->uid.v);
+        const struct entry *next = take_over ? &o->e : row;
+        if (next->uid.v > to.v)
+            break;
+        if (!take_over || !o->dead)
+            out[n++] = *next;
+        over += take_over;
+    }
+    *out_n = n;
+    return OK;
+}
+
+/* ------------------------------------------------------------------------------ UID runs */
+
+struct runs {
+    const struct entries *e;
+    size_t over;          /* tombstones before it have been used */
+    struct uid_run *runs; /* malloc'd */
+    size_t n, cap;
+};
+
+/* UIDs from <= UID <= to, of which none is dead. */
+static void runs_add(struct runs *r, uint64_t from, uint64_t to)
+{
+    if (from > to)
+        return;
+    uint32_t count = (uint32_t)(to - from + 1);
+    if (r->n && (uint64_t)r->runs[r->n - 1].first + r->runs[r->n - 1].count == from) {
+        r->runs[r->n - 1].count += count;
+        return;
+    }
+    if (r->n == r->cap) {
+        r->cap = r->cap ? r->cap * 2 : 16;
+        r->runs = reallocarray(r->runs, r->cap, sizeof *r->runs);
+        check(r->runs != NULL);
+    }
+    r->runs[r->n++] = (struct uid_run){(uint32_t)from, count};
+}
+
+/* UIDs of which the overlay may have tombstones. */
+static void runs_add_rows(struct runs *r, uint64_t from, uint64_t to)
+{
+    const struct entries *e = r->e;
+    for (; r->over < e->n_over && e->over[r->over].e.uid.v <= to; r->over++) {
+        uint32_t uid = e->over[r->over].e.uid.v;
+        if (uid < from || !e->over[r->over].dead)
+            continue;
+        runs_add(r, from, (uint64_t)uid - 1);
+        from = (uint64_t)uid + 1;
+    }
+    runs_add(r, from, to);
+}
+
+/* A block without gaps need not be read. */
+static struct err runs_add_block(struct snap *s, struct entries *e, size_t at, uint32_t from,
+                                 struct runs *r)
+{
+    const struct block_ref *b = &e->dir.refs[at];
+    if (b->last - b->first + 1 == b->count) {
+        runs_add_rows(r, MAX(b->first, from), b->last);
+        return OK;
+    }
+    struct arena a;
+    arena_init(&a, ARENA_OWN);
+    struct str packed;
+    uint32_t uids[ENTRY_BLOCK];
+    size_t n = 0;
+    struct err result = entries_block_bytes(s, e, at, &a, &packed);
+    if (result.code == E_OK)
+        result = block_unpack_uids(packed, s->account->id, e->id, uids, &n);
+    arena_free(&a);
+    for (size_t i = 0; i < n; i++)
+        if (uids[i] >= from)
+            runs_add_rows(r, uids[i], uids[i]);
+    return result;
+}
+
+struct err snap_uids(struct snap *s, mailbox_id m, msg_uid from, struct arena *a,
+                     struct uid_run **out, size_t *out_n)
+{
+    struct entries *e;
+    TRY(entries_of(s, m, &e));
+    TRY(entries_directory(s, e));
+    TRY(entries_overlay(s, e, from.v));
+    struct runs r = {.e = e, .over = entries_over_at(e, from.v)};
+    struct err result = OK;
+    for (size_t at = entries_block_of(e, from.v); at < e->dir.n && result.code == E_OK; at++)
+        result = runs_add_block(s, e, at, from.v, &r);
+    for (; r.over < e->n_over; r.over++) /* what is behind the blocks */
+        if (!e->over[r.over].dead && e->over[r.over].e.uid.v > e->dir.folded)
+            runs_add(&r, e->over[r.over].e.uid.v, e->over[r.over].e.uid.v);
+    struct uid_run *runs = arena_array(a, struct uid_run, r.n);
+    if (result.code == E_OK && !runs)
+        result = err_make(E_LIMIT, "too many messages for the memory of this request");
+    if (result.code == E_OK) {
+        if (r.n)
+            memcpy(runs, r.runs, r.n * sizeof *runs);
+        *out = runs;
+        *out_n = r.n;
+    }
+    free(r.runs);
+    return result;
+}

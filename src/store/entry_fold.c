@@ -1,0 +1,204 @@
+#include "store/model.h"
+
+/*
+ * Folding moves what stands in the overlay into the blocks, together with the changes of the
+ * transaction that it is part of. As everything is in one batch, a crash leaves either the old
+ * picture or the new one.
+ */
+
+/* A change on its way into a block. */
+struct fold_item {
+    struct over o;
+    bool stored;             /* there is an overlay value to be deleted */
+    struct pending *pending; /* or it is the transaction's, or both */
+};
+
+struct fold {
+    struct txn *t;
+    mailbox_id id;
+    struct entries *entries;
+    struct fold_item *items; /* ascending UIDs */
+    size_t n_items;
+    struct directory dir; /* as it will be */
+    size_t cap_refs;
+    struct entry *rows; /* the block that is being made, and the tail behind it */
+    size_t n_rows, cap_rows;
+    size_t consumed; /* overlay values deleted */
+};
+
+static void fold_free(struct fold *f)
+{
+    free(f->items);
+    free(f->dir.refs);
+    free(f->rows);
+}
+
+/* The stored overlay and the pending changes as one list; of both for a UID, the pending one. */
+static void fold_collect(struct fold *f, struct txn_box *b)
+{
+    const struct entries *e = f->entries;
+    f->items = mem_alloc((e->n_over + b->n) * sizeof *f->items);
+    for (size_t o = 0, p = 0; o < e->n_over || p < b->n;) {
+        struct fold_item *item = &f->items[f->n_items++];
+        uint64_t over_uid = o < e->n_over ? e->over[o].e.uid.v : UINT64_MAX;
+        uint64_t pending_uid = p < b->n ? b->pending[p].after.uid.v : UINT64_MAX;
+        if (over_uid <= pending_uid) {
+            item->o = e->over[o++];
+            item->stored = true;
+        }
+        if (pending_uid <= over_uid) {
+            item->pending = &b->pending[p++];
+            item->o = (struct over){.e = item->pending->after, .dead = !item->pending->alive};
+        }
+    }
+}
+
+static void fold_row(struct fold *f, const struct entry *e)
+{
+    if (f->n_rows == f->cap_rows) {
+        f->cap_rows = f->cap_rows ? f->cap_rows * 2 : ENTRY_BLOCK * 2;
+        f->rows = reallocarray(f->rows, f->cap_rows, sizeof *f->rows);
+        check(f->rows != NULL);
+    }
+    f->rows[f->n_rows++] = *e;
+}
+
+static void fold_ref(struct fold *f, struct block_ref r)
+{
+    if (f->dir.n == f->cap_refs) {
+        f->cap_refs = f->cap_refs ? f->cap_refs * 2 : 64;
+        f->dir.refs = reallocarray(f->dir.refs, f->cap_refs, sizeof *f->dir.refs);
+        check(f->dir.refs != NULL);
+    }
+    f->dir.refs[f->dir.n++] = r;
+}
+
+/* Takes an item: its overlay value goes. */
+static void fold_consume(struct fold *f, struct fold_item *item)
+{
+    if (!item->stored)
+        return;
+    struct key k;
+    key_of_uid(&k, f->t->account->id, KEY_OVERLAY, f->id, item->o.e.uid.v);
+    batch_delete(&f->t->commit.batch, key_str(&k));
+    f->consumed++;
+}
+
+/* Writes the rows as blocks; the first keeps the base of the block that it replaces (0: none). */
+static void fold_flush(struct fold *f, uint32_t base)
+{
+    struct batch *batch = &f->t->commit.batch;
+    account_id account = f->t->account->id;
+    struct key k;
+    if (base && !f->n_rows) {
+        key_of_uid(&k, account, KEY_BLOCK, f->id, base);
+        batch_delete(batch, key_str(&k));
+    }
+    for (size_t i = 0; i < f->n_rows; i += ENTRY_BLOCK) {
+        const struct entry *rows = f->rows + i;
+        size_t n = MIN(f->n_rows - i, (size_t)ENTRY_BLOCK);
+        struct block_ref r = {.base = i == 0 && base ? base : rows[0].uid.v,
+                              .first = rows[0].uid.v,
+                              .last = rows[n - 1].uid.v,
+                              .count = (uint32_t)n};
+        buf_clear(&f->t->scratch);
+        block_pack(&f->t->scratch, account, f->id, rows, n);
+        key_of_uid(&k, account, KEY_BLOCK, f->id, r.base);
+        batch_put(batch, key_str(&k), buf_str(&f->t->scratch));
+        fold_ref(f, r);
+    }
+    f->n_rows = 0;
+}
+
+/* Makes the rows of an old block, with the items up to its last UID laid over them. */
+static struct err fold_block(struct fold *f, size_t at, size_t first, size_t end)
+{
+    TRY(entries_block(f->t->snap, f->entries, at));
+    const struct entries *e = f->entries;
+    size_t row = 0;
+    for (size_t i = first; i < end; i++) {
+        struct fold_item *item = &f->items[i];
+        uint32_t uid = item->o.e.uid.v;
+        while (row < e->n_block && e->block[row].uid.v < uid)
+            fold_row(f, &e->block[row++]);
+        if (row == e->n_block || e->block[row].uid.v != uid)
+            return err_make(E_CORRUPT, "the overlay changes an entry that no block has");
+        row++;
+        if (!item->o.dead)
+            fold_row(f, &item->o.e);
+        fold_consume(f, item);
+    }
+    while (row < e->n_block)
+        fold_row(f, &e->block[row++]);
+    return OK;
+}
+
+/* The items that change old blocks, then the tail: what is behind the blocks. */
+static struct err fold_all(struct fold *f, size_t max_blocks)
+{
+    const struct directory *old = &f->entries->dir;
+    size_t i = 0, tail = 0, rewritten = 0;
+    while (tail < f->n_items && f->items[tail].o.e.uid.v <= old->folded)
+        tail++;
+    for (size_t at = 0; at < old->n; at++) {
+        struct block_ref r = old->refs[at];
+        size_t end = i;
+        while (end < tail && f->items[end].o.e.uid.v <= r.last)
+            end++;
+        bool extend = at + 1 == old->n && tail < f->n_items && r.count < ENTRY_BLOCK;
+        bool rewrite = end > i && rewritten < max_blocks;
+        if (!rewrite && !extend) {
+            fold_ref(f, r);
+            i = end;
+            continue;
+        }
+        TRY(fold_block(f, at, i, rewrite ? end : i));
+        rewritten += rewrite;
+        i = end;
+        if (!extend)
+            fold_flush(f, r.base);
+    }
+    if (i < tail)
+        return err_make(E_CORRUPT, "the overlay changes an entry that no block has");
+    bool extended = old->n && old->refs[old->n - 1].count < ENTRY_BLOCK && tail < f->n_items;
+    for (; i < f->n_items; i++) {
+        struct fold_item *item = &f->items[i];
+        if (!item->o.dead)
+            fold_row(f, &item->o.e);
+        fold_consume(f, item);
+        f->dir.folded = item->o.e.uid.v;
+    }
+    fold_flush(f, extended ? old->refs[old->n - 1].base : 0);
+    return OK;
+}
+
+static struct err fold_begin(struct fold *f, struct txn_box *b)
+{
+    TRY(txn_need_snap(f->t));
+    f->entries = entries_any(f->t->snap, f->id);
+    TRY(entries_directory(f->t->snap, f->entries));
+    TRY(entries_overlay(f->t->snap, f->entries, 0));
+    fold_collect(f, b);
+    f->dir.folded = f->entries->dir.folded;
+    return OK;
+}
+
+struct err txn_fold(struct txn *t, struct txn_box *b, size_t max_blocks)
+{
+    check(b->n == 0 || max_blocks == SIZE_MAX); /* pending changes have nowhere else to go */
+    struct fold f = {.t = t, .id = {b->pb.id}};
+    struct err result = fold_begin(&f, b);
+    if (result.code == E_OK)
+        result = fold_all(&f, max_blocks);
+    if (result.code == E_OK) {
+        buf_clear(&t->scratch);
+        directory_pack(&t->scratch, t->account->id, f.id, &f.dir);
+        struct key k;
+        key_of_u32(&k, t->account->id, KEY_DIRECTORY, f.id.v);
+        batch_put(&t->commit.batch, key_str(&k), buf_str(&t->scratch));
+        b->pb.overlay -= f.consumed;
+        b->changed = true;
+    }
+    fold_free(&f);
+    return result;
+}

@@ -1,0 +1,217 @@
+#include "store/model.h"
+
+/*
+ * The change log. A value is account, number of lines, and for each line a varint of the UID's
+ * distance from the line before (in the lowest two bits: what happened), then what was replaced:
+ *
+ *   added       nothing
+ *   flags       flags, keywords, modseq
+ *   expunged    the same, then internal date (zigzag), size, email id: the dead entry
+ *
+ * Lines are in the order of their UIDs; a change of more than CHANGES_CHUNK lines goes on in the
+ * next chunk.
+ */
+enum { LINE_KINDS = 3, FLAGS_ALL = 31 };
+
+void changes_begin(struct buf *out, account_id a, size_t n_lines)
+{
+    buf_varint(out, a.v);
+    buf_varint(out, n_lines);
+}
+
+void changes_line(struct buf *out, uint32_t *last_uid, const struct log_line *l)
+{
+    const struct entry *e = &l->before;
+    buf_varint(out, (uint64_t)(e->uid.v - *last_uid) << 2 | (uint64_t)l->kind);
+    *last_uid = e->uid.v;
+    if (l->kind == CHANGE_ADDED)
+        return;
+    buf_varint(out, e->flags);
+    buf_varint(out, e->keywords);
+    buf_varint(out, e->modseq.v);
+    if (l->kind == CHANGE_FLAGS)
+        return;
+    buf_varint(out, (uint64_t)e->internal_date << 1 ^ (0 - ((uint64_t)e->internal_date >> 63)));
+    buf_varint(out, e->size);
+    buf_varint(out, e->email.v);
+}
+
+static struct log_line changes_read_line(struct cur *c, uint32_t last_uid)
+{
+    uint64_t v = cur_varint(c);
+    struct log_line l = {.kind = (int)(v & 3)};
+    uint64_t uid = last_uid + (v >> 2);
+    if (l.kind >= LINE_KINDS || uid <= last_uid || uid > UINT32_MAX)
+        cur_fail(c);
+    l.before.uid.v = (uint32_t)uid;
+    if (l.kind == CHANGE_ADDED)
+        return l;
+    uint64_t flags = cur_varint(c);
+    if (flags > FLAGS_ALL)
+        cur_fail(c);
+    l.before.flags = (uint32_t)flags;
+    l.before.keywords = cur_varint(c);
+    l.before.modseq.v = cur_varint(c);
+    if (l.kind == CHANGE_FLAGS)
+        return l;
+    uint64_t date = cur_varint(c);
+    l.before.internal_date = (int64_t)(date >> 1 ^ (0 - (date & 1)));
+    l.before.size = cur_varint(c);
+    l.before.email.v = cur_varint(c);
+    return l;
+}
+
+struct err changes_read(struct str packed, account_id a,
+                        bool (*each)(const struct log_line *l, void *arg), void *arg)
+{
+    struct cur c = cur_of(packed);
+    row_expect_account(&c, a);
+    uint64_t n = cur_varint(&c);
+    if (n == 0 || n > CHANGES_CHUNK)
+        cur_fail(&c);
+    uint32_t last = 0;
+    bool more = true;
+    for (uint64_t i = 0; i < n && !c.bad && more; i++) {
+        struct log_line l = changes_read_line(&c, last);
+        last = l.before.uid.v;
+        if (!c.bad)
+            more = each(&l, arg);
+    }
+    if (c.bad || (more && !cur_end(&c)))
+        return err_make(E_CORRUPT, "a value of the change log is damaged");
+    return OK;
+}
+
+static struct log_line line_of(const struct pending *p)
+{
+    struct log_line l = {.kind = !p->had_before ? CHANGE_ADDED
+                                 : p->alive     ? CHANGE_FLAGS
+                                                : CHANGE_EXPUNGED,
+                         .before = p->had_before ? p->before : p->after};
+    return l;
+}
+
+void txn_changes_write(struct txn *t, struct txn_box *b)
+{
+    uint32_t chunk = 0;
+    for (size_t i = 0; i < b->n;) {
+        struct buf lines CLEANUP(buf_free) = {0};
+        uint32_t last_uid = 0;
+        size_t n = 0;
+        for (; i < b->n && n < CHANGES_CHUNK; i++) {
+            if (!b->pending[i].had_before && !b->pending[i].alive)
+                continue; /* came and went within the transaction */
+            struct log_line l = line_of(&b->pending[i]);
+            changes_line(&lines, &last_uid, &l);
+            n++;
+        }
+        if (n == 0)
+            return;
+        buf_clear(&t->scratch);
+        changes_begin(&t->scratch, t->account->id, n);
+        buf_put(&t->scratch, buf_str(&lines));
+        struct key k;
+        key_of_changes(&k, t->account->id, (mailbox_id){b->pb.id}, txn_modseq(t), chunk++);
+        batch_put(&t->commit.batch, key_str(&k), buf_str(&t->scratch));
+    }
+}
+
+/* ------------------------------------------------------------------------------- reading */
+
+struct changes {
+    account_id account;
+    size_t prefix;
+    modseq at;        /* of the value being read */
+    struct change *c; /* malloc'd */
+    size_t n, cap;
+    struct err failed;
+};
+
+static bool changes_add(const struct log_line *l, void *arg)
+{
+    struct changes *s = arg;
+    if (s->n == s->cap) {
+        s->cap = s->cap ? s->cap * 2 : 64;
+        s->c = reallocarray(s->c, s->cap, sizeof *s->c);
+        check(s->c != NULL);
+    }
+    s->c[s->n++] = (struct change){.modseq = s->at, .uid = l->before.uid, .kind = l->kind};
+    return true;
+}
+
+static bool changes_scan(struct str key, struct str value, void *arg)
+{
+    struct changes *s = arg;
+    struct cur c = cur_of(str_skip(key, s->prefix));
+    s->at.v = key_read_u64(&c);
+    (void)key_read_u32(&c);
+    s->failed = c.bad || !cur_end(&c) ? err_make(E_CORRUPT, "a key of the change log is damaged")
+                                      : changes_read(value, s->account, changes_add, s);
+    return s->failed.code == E_OK;
+}
+
+static int by_uid_modseq(const void *a, const void *b)
+{
+    const struct change *x = a, *y = b;
+    if (x->uid.v != y->uid.v)
+        return x->uid.v < y->uid.v ? -1 : 1;
+    return x->modseq.v < y->modseq.v ? -1 : x->modseq.v > y->modseq.v;
+}
+
+static int by_modseq_uid(const void *a, const void *b)
+{
+    const struct change *x = a, *y = b;
+    if (x->modseq.v != y->modseq.v)
+        return x->modseq.v < y->modseq.v ? -1 : 1;
+    return x->uid.v < y->uid.v ? -1 : x->uid.v > y->uid.v;
+}
+
+/* One line per UID, the latest; but what was added and then flagged is still added. */
+static size_t changes_merge(struct change *c, size_t n)
+{
+    qsort(c, n, sizeof *c, by_uid_modseq);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct change *last = kept ? &c[kept - 1] : NULL;
+        if (!last || last->uid.v != c[i].uid.v) {
+            c[kept++] = c[i];
+            continue;
+        }
+        bool added = last->kind == CHANGE_ADDED && c[i].kind == CHANGE_FLAGS;
+        *last = c[i];
+        if (added)
+            last->kind = CHANGE_ADDED;
+    }
+    qsort(c, kept, sizeof *c, by_modseq_uid);
+    return kept;
+}
+
+struct err snap_changes(struct snap *s, mailbox_id m, modseq since, struct change *out, size_t max,
+                        size_t *out_n)
+{
+    struct entries *e;
+    TRY(entries_of(s, m, &e)); /* the mailbox must exist */
+    if (since.v >= s->head->modseq) {
+        *out_n = 0;
+        return OK;
+    }
+    struct key from, to;
+    key_of_u32(&to, s->account->id, KEY_CHANGES, m.v);
+    struct changes c = {.account = s->account->id, .prefix = to.n};
+    key_end(&to);
+    key_of_changes(&from, s->account->id, m, (modseq){since.v + 1}, 0);
+    struct err result = view_scan(s->view, key_str(&from), key_str(&to), changes_scan, &c);
+    if (result.code == E_OK)
+        result = c.failed;
+    size_t n = result.code == E_OK && c.n ? changes_merge(c.c, c.n) : 0;
+    size_t page = MIN(n, max);
+    if (n > max && (max == 0 || c.c[max - 1].modseq.v == c.c[max].modseq.v))
+        result = err_make(E_LIMIT, "the changes of one modseq cannot be split");
+    if (result.code == E_OK) {
+        if (page)
+            memcpy(out, c.c, page * sizeof *out);
+        *out_n = page;
+    }
+    free(c.c);
+    return result;
+}

@@ -1,0 +1,141 @@
+/*
+ * layout: every key of the model, and what stands under it. Private to the store.
+ *
+ * A key is `A`, the account (64 bits), a letter for the kind, and the rest as in the table.
+ * Integers are written as engine.h says, so that keys are in the order of their numbers and hold
+ * no NUL. All keys of an account stand together; so do those of a mailbox within a kind.
+ *
+ *  kind  rest                      value
+ *  b     mailbox, base             a block: up to 512 entries in columns (entry_block.c)
+ *  c     mailbox, modseq, chunk    change log: what one change did and replaced (history.c)
+ *  d     mailbox                   block directory: bases, UID ranges, counts (entry_block.c)
+ *  e     email                     StoredEmail
+ *  f     the caller's key          account, the caller's value
+ *  g     mailbox                   Mailbox as it was when it was deleted; its blocks, overlay and
+ *                                  change log stay for history
+ *  h                               AccountHead
+ *  l     mailbox, base             (reserved) listing columns of a block
+ *  m     mailbox                   Mailbox
+ *  n     name                      account, mailbox: the index of names
+ *  o     mailbox, UID              overlay: an entry that is new or changed, or a tombstone
+ *  p     body                      BodyPlace
+ *  q     day, id (two 64-bit)      Done; days since 1970, so that old ones go as a range
+ *  s     name                      Subscription
+ *  t     email                     account, codec (0: none), decoded text
+ *
+ * "account" in a value that is no protobuf message is a varint at its beginning. Every value names
+ * its account and is checked against its key's when it is read.
+ *
+ * Entries. A UID up to the directory's `folded` is in a block if it is alive; an overlay value of
+ * such a UID replaces it (or, as a tombstone, removes it). A living UID above is in the overlay
+ * only. An expunged entry lives on, whole, as the before-image in the change log: that line is
+ * the dead entry.
+ */
+#ifndef THURN_STORE_LAYOUT_H
+#define THURN_STORE_LAYOUT_H
+
+#include "store/engine.h"
+
+enum key_kind {
+    KEY_BLOCK = 'b',
+    KEY_CHANGES = 'c',
+    KEY_DIRECTORY = 'd',
+    KEY_EMAIL = 'e',
+    KEY_FREE = 'f',
+    KEY_DEAD_MAILBOX = 'g',
+    KEY_HEAD = 'h',
+    KEY_MAILBOX = 'm',
+    KEY_NAME = 'n',
+    KEY_OVERLAY = 'o',
+    KEY_BODY = 'p',
+    KEY_DONE = 'q',
+    KEY_SUBSCRIPTION = 's',
+    KEY_TEXT = 't',
+};
+enum { KEY_SPACE = 'A' };
+
+enum {
+    KEYWORDS_MAX = 64,
+    MAILBOXES_MAX = 10000,   /* of one account */
+    MAILBOX_NAME_MAX = 1000, /* bytes */
+    FREE_KEY_MAX = 1024,
+    OVERLAY_FOLD = 512,  /* entries outside the blocks from which on folding is worth it */
+    OVERLAY_MAX = 4096,  /* beyond this a commit folds by itself, so that readers stay quick */
+    FOLD_BLOCKS = 64,    /* old blocks that one piece of maintenance rewrites at most */
+    CHANGES_CHUNK = 1024 /* lines in one value of the change log */
+};
+
+/* The beginning of all keys of an account, of all of one kind, of one mailbox within a kind. */
+static inline void key_account(struct key *k, account_id a)
+{
+    k->n = 0;
+    key_byte(k, KEY_SPACE);
+    key_u64(k, a.v);
+}
+static inline void key_kind(struct key *k, account_id a, enum key_kind kind)
+{
+    key_account(k, a);
+    key_byte(k, (uint8_t)kind);
+}
+static inline void key_of_u32(struct key *k, account_id a, enum key_kind kind, uint32_t id)
+{
+    key_kind(k, a, kind);
+    key_u32(k, id);
+}
+static inline void key_of_u64(struct key *k, account_id a, enum key_kind kind, uint64_t id)
+{
+    key_kind(k, a, kind);
+    key_u64(k, id);
+}
+/* Mailbox and UID, or mailbox and a block's base. */
+static inline void key_of_uid(struct key *k, account_id a, enum key_kind kind, mailbox_id m,
+                              uint32_t uid)
+{
+    key_of_u32(k, a, kind, m.v);
+    key_u32(k, uid);
+}
+static inline void key_of_bytes(struct key *k, account_id a, enum key_kind kind, struct str rest)
+{
+    key_kind(k, a, kind);
+    key_bytes(k, rest);
+}
+static inline void key_of_changes(struct key *k, account_id a, mailbox_id m, modseq at,
+                                  uint32_t chunk)
+{
+    key_of_u32(k, a, KEY_CHANGES, m.v);
+    key_u64(k, at.v);
+    key_u32(k, chunk);
+}
+static inline void key_of_done(struct key *k, account_id a, uint32_t day, change_id id)
+{
+    key_of_u32(k, a, KEY_DONE, day);
+    for (unsigned half = 0; half < 2; half++) {
+        uint64_t v = 0;
+        for (unsigned i = 0; i < 8; i++)
+            v = v << 8 | id.b[half * 8 + i];
+        key_u64(k, v);
+    }
+}
+/* Turns a key into one that is above all keys that begin with it, and below all others that are
+ * above it. */
+static inline void key_end(struct key *k)
+{
+    while (k->n && k->b[k->n - 1] == 0xFF)
+        k->n--;
+    check(k->n > 0);
+    k->b[k->n - 1]++;
+}
+
+/* Features of the format (features.c): names that stand, one in a line, at the end of the store's
+ * `format` file. A store with one that is not in the table is refused, unchanged. A release writes
+ * what a feature stands for only into a store that names it, and the name comes there only when
+ * the operator enables it: until then the release before can open the data. */
+struct feature {
+    const char *name;   /* NULL ends the table */
+    bool on_from_start; /* a store begun by this release has it */
+};
+extern const struct feature store_features[];
+/* Whether this release can work with a store that uses the feature. */
+bool store_feature_known(struct str name);
+
+#endif

@@ -1,0 +1,236 @@
+/* The model's own structures: accounts, snapshots and transactions in memory. Private to the
+ * store's upper floor. */
+#ifndef THURN_STORE_MODEL_H
+#define THURN_STORE_MODEL_H
+
+#include "base/base.h"
+#include "store/engine.h"
+#include "store/layout.h"
+#include "store/store.h"
+
+struct store {
+    struct engine *engine;
+    void (*changed)(account_id account, modseq at, void *arg);
+    void *changed_arg;
+    pthread_mutex_t lock; /* accounts and their refs */
+    struct map accounts;  /* open ones, by id */
+};
+
+/* A mailbox as it was last committed. */
+struct box {
+    struct arena arena; /* holds what pb points to */
+    Thurn__Mailbox pb;
+};
+
+struct recent {
+    mailbox_id id;
+    msg_uid first; /* not shown to a session yet */
+};
+
+struct account {
+    struct store *store;
+    account_id id;
+    unsigned refs;
+    _Atomic uint64_t modseq;
+    atomic_bool busy;  /* a transaction is open */
+    atomic_bool wants; /* some overlay is worth folding */
+    /* Days with records of repeated requests; 0: none seen. */
+    _Atomic uint32_t done_oldest, done_newest;
+    /* What follows belongs to the open transaction, and to the committer while it ends. */
+    struct arena arena; /* holds what head points to */
+    Thurn__AccountHead head;
+    bool boxes_loaded;
+    struct box **boxes; /* ascending ids */
+    size_t n_boxes, cap_boxes;
+
+    pthread_mutex_t recent_lock;
+    struct recent *recent;
+    size_t n_recent;
+};
+struct err account_load_boxes(struct account *a);
+struct box *account_box(struct account *a, mailbox_id id); /* or NULL */
+void account_box_put(struct account *a, const Thurn__Mailbox *pb, struct str packed, bool deep);
+void account_box_drop(struct account *a, mailbox_id id);
+void account_look_at_overlays(struct account *a);
+/* The mark for a mailbox record about to be written; 0 if no session has looked yet. */
+uint32_t account_recent_mark(struct account *a, mailbox_id m);
+
+/* -- rows (row.c) -- */
+
+/* Unpacks a record into the arena and compares its account. E_CORRUPT; E_LIMIT: arena too small. */
+MUST_CHECK struct err row_unpack(const ProtobufCMessageDescriptor *type, struct str packed,
+                                 account_id account, struct arena *a, void *out_message);
+void row_pack(struct buf *out, const void *message);
+/* Packs under the key. */
+void row_put(struct batch *b, const struct key *k, const void *message);
+/* Takes the account at the beginning of a hand-packed value; fails the cursor if it is another. */
+void row_expect_account(struct cur *c, account_id account);
+/* view_get and row_unpack. E_NOTFOUND. */
+MUST_CHECK struct err row_get(struct view *v, const struct key *k,
+                              const ProtobufCMessageDescriptor *type, account_id account,
+                              struct arena *a, void *out_message);
+struct str row_bytes(ProtobufCBinaryData d);
+ProtobufCBinaryData row_data(struct str s);
+
+/* -- snapshots -- */
+
+struct snap {
+    struct account *account;
+    struct view *view;
+    struct arena arena; /* the head */
+    Thurn__AccountHead *head;
+    struct entries *entries; /* of the mailbox that was read last */
+    bool place_known;
+    uint64_t place_body;
+    Thurn__BodyPlace place;
+};
+MUST_CHECK struct err snap_open_view(struct account *a, struct snap **out);
+
+/* -- entries in columns (entry_block.c): pure functions on bytes -- */
+
+struct block_ref {
+    uint32_t base; /* in the block's key; never above `first`, and above the block before */
+    uint32_t first, last, count;
+};
+struct directory {
+    uint32_t folded; /* living UIDs up to here are in blocks */
+    struct block_ref *refs;
+    size_t n;
+};
+void block_pack(struct buf *out, account_id a, mailbox_id m, const struct entry *e, size_t n);
+/* E_CORRUPT unless everything in it is as block_pack writes it. `out` has room for ENTRY_BLOCK. */
+MUST_CHECK struct err block_unpack(struct str packed, account_id a, mailbox_id m, struct entry *out,
+                                   size_t *out_n);
+/* The UIDs alone. */
+MUST_CHECK struct err block_unpack_uids(struct str packed, account_id a, mailbox_id m,
+                                        uint32_t *out, size_t *out_n);
+void directory_pack(struct buf *out, account_id a, mailbox_id m, const struct directory *d);
+/* refs are malloc'd. */
+MUST_CHECK struct err directory_unpack(struct str packed, account_id a, mailbox_id m,
+                                       struct directory *out);
+
+/* An entry outside the blocks. */
+struct over {
+    struct entry e; /* of a tombstone only the UID */
+    bool dead;
+};
+void over_pack(struct buf *out, account_id a, const struct over *o);
+/* The UID comes from the key. */
+MUST_CHECK struct err over_unpack(struct str packed, account_id a, msg_uid uid, struct over *out);
+
+/* -- reading entries (entry.c) -- */
+
+struct entries {
+    mailbox_id id;
+    struct directory dir;
+    bool dir_loaded;
+    /* All overlay values from over_from on. */
+    struct over *over;
+    size_t n_over, cap_over;
+    uint64_t over_from; /* above any UID: nothing loaded yet */
+    unsigned singles;   /* look-ups of single entries so far */
+    /* The block that was decoded last. */
+    size_t block_at; /* index in dir; SIZE_MAX: none */
+    struct entry *block;
+    size_t n_block;
+};
+void entries_free(struct entries *e);
+/* Ready for reading this mailbox, which must exist; E_NOTFOUND. */
+MUST_CHECK struct err entries_of(struct snap *s, mailbox_id m, struct entries **out);
+/* The same for a mailbox that may be dead or new. */
+struct entries *entries_any(struct snap *s, mailbox_id m);
+MUST_CHECK struct err entries_directory(struct snap *s, struct entries *e);
+MUST_CHECK struct err entries_overlay(struct snap *s, struct entries *e, uint32_t from);
+MUST_CHECK struct err entries_block(struct snap *s, struct entries *e, size_t at);
+
+/* Where an entry stands. */
+struct found {
+    struct entry e;
+    bool in_block, in_overlay;
+};
+MUST_CHECK struct err entries_find(struct snap *s, mailbox_id m, msg_uid uid, struct found *out);
+
+/* -- transactions -- */
+
+/* What a transaction does to one UID. */
+struct pending {
+    struct entry before, after;
+    bool had_before, alive;
+    bool in_block, in_overlay; /* where `before` stands */
+};
+struct txn_box {
+    Thurn__Mailbox pb;
+    bool exists;  /* before or by this transaction, and not deleted since */
+    bool deleted; /* by this transaction */
+    bool deep;    /* name or keywords have changed */
+    bool changed;
+    struct str packed;       /* for the account's memory, if deep */
+    struct pending *pending; /* ascending UIDs */
+    size_t n, cap;
+};
+struct txn_email {
+    Thurn__StoredEmail *pb;
+    struct str text;
+    struct body *body;
+    bool fresh;
+};
+struct txn {
+    struct account *account;
+    struct snap *snap; /* opened when first needed */
+    struct arena arena;
+    Thurn__AccountHead head;
+    bool head_changed; /* else neither modseq nor head is written: maintenance */
+    struct txn_box **boxes;
+    size_t n_boxes, cap_boxes;
+    struct map emails;     /* by id: struct txn_email */
+    uint32_t done_day;     /* 0: no request remembered */
+    uint32_t done_expired; /* days before this one have been dropped; 0: none */
+    struct err failed;     /* opening the snapshot */
+    struct buf scratch;
+    struct commit commit;
+    void (*done)(struct err result, void *arg);
+    void *done_arg;
+};
+MUST_CHECK struct err txn_need_snap(struct txn *t);
+/* The transaction's copy of a mailbox; NULL if there is none. */
+struct txn_box *txn_box(struct txn *t, mailbox_id id);
+/* The same for one that can hold messages. E_NOTFOUND, E_DENIED. */
+MUST_CHECK struct err txn_box_select(struct txn *t, mailbox_id id, struct txn_box **out);
+struct txn_box *txn_box_new(struct txn *t, mailbox_id id);
+/* The mailbox with this canonical name as the transaction sees it; {0}: none. */
+mailbox_id txn_box_named(struct txn *t, struct str name);
+MUST_CHECK struct err txn_email_get(struct txn *t, email_id id, struct txn_email **out);
+void txn_emails_write(struct txn *t);
+void txn_changes_write(struct txn *t, struct txn_box *b);
+/* Puts pending changes into the overlay, or into blocks if the overlay would become too long. */
+MUST_CHECK struct err txn_entries_write(struct txn *t, struct txn_box *b);
+/* Moves up to `max_blocks` blocks' worth of overlay, with the pending changes, into blocks. */
+MUST_CHECK struct err txn_fold(struct txn *t, struct txn_box *b, size_t max_blocks);
+
+/* -- mailbox names (mailbox.c) -- */
+
+/* E_INVALID unless it is a name as store.h describes; INBOX as first level in capitals. */
+MUST_CHECK struct err mailbox_name_canonical(struct str name, struct arena *a, struct str *out);
+void mailbox_name_put(struct batch *b, struct buf *scratch, account_id a, struct str name,
+                      mailbox_id id);
+MUST_CHECK struct err mailbox_name_get(struct view *v, account_id a, struct str name,
+                                       mailbox_id *out);
+
+/* -- history (history.c): pure functions on bytes -- */
+
+/* One line of the change log. `before` is whole for EXPUNGED, has flags, keywords and modseq for
+ * FLAGS, nothing for ADDED. */
+struct log_line {
+    int kind;
+    struct entry before; /* its UID always */
+};
+void changes_begin(struct buf *out, account_id a, size_t n_lines);
+void changes_line(struct buf *out, uint32_t *last_uid, const struct log_line *l);
+/* Goes through a value; `each` returns false to stop. E_CORRUPT. */
+MUST_CHECK struct err changes_read(struct str packed, account_id a,
+                                   bool (*each)(const struct log_line *l, void *arg), void *arg);
+
+/* The first bytes of the memory that the model itself needs: never a client's to choose. */
+enum { ARENA_OWN = 1 << 30 };
+
+#endif

@@ -1,0 +1,172 @@
+#include "store/model.h"
+
+struct err store_open(const struct store_options *o, struct store **out, struct buf *explain)
+{
+    struct engine_options eo = {.dir = o->dir,
+                                .segment_size = o->segment_size,
+                                .cache_size = o->cache_size,
+                                .disk = o->disk};
+    struct engine *engine;
+    TRY(engine_open(&eo, &engine, explain));
+    struct store *s = mem_alloc(sizeof *s);
+    s->engine = engine;
+    s->changed = o->changed;
+    s->changed_arg = o->changed_arg;
+    check(pthread_mutex_init(&s->lock, NULL) == 0);
+    *out = s;
+    return OK;
+}
+
+void store_close(struct store *s)
+{
+    if (!s)
+        return;
+    check(s->accounts.n == 0);
+    engine_close(s->engine);
+    map_free(&s->accounts);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+void store_stats(struct store *s, struct store_stats *out)
+{
+    engine_stats(s->engine, out);
+}
+
+/* A commit that its maker waits for. */
+struct waiting {
+    struct commit commit;
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    bool has_ended;
+    struct err result;
+};
+
+static void waiting_done(struct commit *c, struct err result)
+{
+    struct waiting *w = container_of(c, struct waiting, commit);
+    check(pthread_mutex_lock(&w->lock) == 0);
+    w->result = result;
+    w->has_ended = true;
+    check(pthread_cond_signal(&w->ended) == 0);
+    check(pthread_mutex_unlock(&w->lock) == 0);
+}
+
+static struct err batch_commit(struct engine *e, struct batch *b)
+{
+    struct waiting w = {.commit = {.batch = *b, .done = waiting_done},
+                        .lock = PTHREAD_MUTEX_INITIALIZER,
+                        .ended = PTHREAD_COND_INITIALIZER};
+    *b = (struct batch){0};
+    engine_submit(e, &w.commit);
+    check(pthread_mutex_lock(&w.lock) == 0);
+    while (!w.has_ended)
+        check(pthread_cond_wait(&w.ended, &w.lock) == 0);
+    check(pthread_mutex_unlock(&w.lock) == 0);
+    batch_free(&w.commit.batch);
+    return w.result;
+}
+
+static struct err account_absent(struct engine *e, account_id id)
+{
+    struct view *v = view_open(e);
+    struct arena a;
+    arena_init(&a, ARENA_OWN);
+    struct key k;
+    struct str head;
+    key_kind(&k, id, KEY_HEAD);
+    struct err result = view_get(v, key_str(&k), &a, &head);
+    arena_free(&a);
+    view_close(v);
+    if (result.code == E_OK)
+        return err_make(E_EXISTS, "there is an account with this id");
+    return result.code == E_NOTFOUND ? OK : result;
+}
+
+static void account_begin_inbox(struct batch *b, account_id id, uint32_t uidvalidity)
+{
+    Thurn__Mailbox inbox = THURN__MAILBOX__INIT;
+    inbox.account = id.v;
+    inbox.id = 1;
+    inbox.name = row_data(STR("INBOX"));
+    inbox.uidvalidity = uidvalidity;
+    inbox.uidnext = 1;
+    inbox.highest_modseq = inbox.created_modseq = 1;
+    inbox.first_recent = 1;
+    struct key k;
+    key_of_u32(&k, id, KEY_MAILBOX, 1);
+    row_put(b, &k, &inbox);
+    struct buf scratch CLEANUP(buf_free) = {0};
+    mailbox_name_put(b, &scratch, id, STR("INBOX"), (mailbox_id){1});
+}
+
+struct err store_account_create(struct store *s, account_id id)
+{
+    if (id.v == 0)
+        return err_make(E_INVALID, "0 is no account");
+    TRY(account_absent(s->engine, id));
+    struct batch b = {.account = id};
+    Thurn__AccountHead head = THURN__ACCOUNT_HEAD__INIT;
+    head.account = id.v;
+    head.modseq = 1;
+    head.next_mailbox = 1;
+    head.next_email = head.next_body = 1;
+    head.created = clock_wall_s();
+    if (id.v != ACCOUNT_SYSTEM.v) {
+        head.last_uidvalidity = (uint32_t)MAX(head.created, 1);
+        account_begin_inbox(&b, id, head.last_uidvalidity);
+        head.next_mailbox = 2;
+    }
+    struct key k;
+    key_kind(&k, id, KEY_HEAD);
+    row_put(&b, &k, &head);
+    return batch_commit(s->engine, &b);
+}
+
+struct erase {
+    struct batch *batch;
+    struct err failed;
+    account_id id;
+};
+
+static bool erase_body(struct str key, struct str value, void *arg)
+{
+    struct erase *e = arg;
+    struct arena a;
+    arena_init(&a, ARENA_OWN);
+    Thurn__BodyPlace *place;
+    e->failed = row_unpack(&thurn__body_place__descriptor, value, e->id, &a, &place);
+    if (e->failed.code == E_OK)
+        batch_body_drop(e->batch, key, place);
+    arena_free(&a);
+    return e->failed.code == E_OK;
+}
+
+struct err store_account_erase(struct store *s, account_id id)
+{
+    check(pthread_mutex_lock(&s->lock) == 0);
+    bool open = map_get(&s->accounts, map_key_u64(&id.v)) != NULL;
+    check(pthread_mutex_unlock(&s->lock) == 0);
+    check(!open);
+    struct err absent = account_absent(s->engine, id);
+    if (absent.code != E_EXISTS)
+        return absent.code == E_OK ? err_make(E_NOTFOUND, "no such account") : absent;
+    struct batch b = {.account = id};
+    struct erase e = {.batch = &b, .id = id};
+    struct key from, to;
+    key_kind(&from, id, KEY_BODY);
+    to = from;
+    key_end(&to);
+    struct view *v = view_open(s->engine);
+    struct err result = view_scan(v, key_str(&from), key_str(&to), erase_body, &e);
+    view_close(v);
+    if (result.code != E_OK || e.failed.code != E_OK) {
+        batch_free(&b);
+        return result.code != E_OK ? result : e.failed;
+    }
+    key_account(&from, id);
+    to = from;
+    key_end(&to);
+    batch_delete_range(&b, key_str(&from), key_str(&to));
+    return batch_commit(s->engine, &b);
+}

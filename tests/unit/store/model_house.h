@@ -1,0 +1,158 @@
+/* A store in a directory of its own, for the tests of the model. */
+#ifndef THURN_TESTS_MODEL_HOUSE_H
+#define THURN_TESTS_MODEL_HOUSE_H
+
+#include "base/base.h"
+#include "store/store.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#define assert_ok(expr)                                                                            \
+    do {                                                                                           \
+        struct err assert_err_ = (expr);                                                           \
+        if (assert_err_.code != E_OK)                                                              \
+            fail_msg("%s: %s (%s)", #expr, errc_name(assert_err_.code),                            \
+                     assert_err_.why ? assert_err_.why : "");                                      \
+    } while (0)
+#define assert_err(expr, errc) assert_string_equal(errc_name((expr).code), errc_name(errc))
+
+static const account_id ALICE UNUSED = {100}, BOB UNUSED = {101};
+static const mailbox_id INBOX UNUSED = {1};
+
+struct house {
+    char dir[64];
+    struct store *store;
+    struct account *alice;
+};
+
+static UNUSED void remove_tree(const char *path)
+{
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (str_eq(str_c(e->d_name), STR(".")) || str_eq(str_c(e->d_name), STR("..")))
+            continue;
+        char inside[1024];
+        assert_true(snprintf(inside, sizeof inside, "%s/%s", path, e->d_name) < 1024);
+        if (unlink(inside) < 0)
+            remove_tree(inside);
+    }
+    if (d)
+        closedir(d);
+    (void)rmdir(path);
+}
+
+static UNUSED void house_open(struct house *h)
+{
+    struct buf explain CLEANUP(buf_free) = {0};
+    struct store_options o = {.dir = str_c(h->dir), .segment_size = 1 << 20, .cache_size = 1 << 20};
+    struct err e = store_open(&o, &h->store, &explain);
+    if (e.code != E_OK)
+        fail_msg("store_open: %s %.*s", e.why, STR_FMT(buf_str(&explain)));
+}
+
+static UNUSED void house_close(struct house *h)
+{
+    account_close(h->alice);
+    h->alice = NULL;
+    store_close(h->store);
+    h->store = NULL;
+}
+
+static UNUSED void house_reopen(struct house *h)
+{
+    house_close(h);
+    house_open(h);
+    assert_ok(account_open(h->store, ALICE, &h->alice));
+}
+
+/* The index is made from the log: without it everything must be there again. */
+static UNUSED void house_reopen_from_log(struct house *h)
+{
+    house_close(h);
+    char index[128];
+    assert_true(snprintf(index, sizeof index, "%s/index", h->dir) < 128);
+    remove_tree(index);
+    house_open(h);
+    assert_ok(account_open(h->store, ALICE, &h->alice));
+}
+
+static UNUSED void house_new(struct house *h)
+{
+    *h = (struct house){0};
+    (void)snprintf(h->dir, sizeof h->dir, "/tmp/thurn-model-XXXXXX");
+    assert_non_null(mkdtemp(h->dir));
+    house_open(h);
+    assert_ok(store_account_create(h->store, ALICE));
+    assert_ok(account_open(h->store, ALICE, &h->alice));
+}
+
+static UNUSED int house_setup(void **state)
+{
+    struct house *h = mem_alloc(sizeof *h);
+    house_new(h);
+    *state = h;
+    return 0;
+}
+
+static UNUSED int house_teardown(void **state)
+{
+    struct house *h = *state;
+    house_close(h);
+    remove_tree(h->dir);
+    free(h);
+    return 0;
+}
+
+/* Adds a message with these bytes to a mailbox, in this transaction. */
+static UNUSED msg_uid txn_message(struct txn *t, mailbox_id m, struct str bytes, uint32_t flags)
+{
+    struct buf record CLEANUP(buf_free) = {0};
+    email_record_flat(bytes.n, &record);
+    struct body *body = body_new(bytes);
+    struct new_email e = {.body = body, .record = buf_str(&record), .why = STR("test")};
+    email_id id;
+    msg_uid uid;
+    assert_ok(txn_email_add(t, &e, &id));
+    assert_ok(txn_entry_add(t, m, id, flags, 0, 1000, &uid));
+    body_unref(body);
+    return uid;
+}
+
+static UNUSED msg_uid deliver(struct house *h, mailbox_id m, const char *text)
+{
+    struct txn *t;
+    assert_ok(txn_begin(h->alice, &t));
+    msg_uid uid = txn_message(t, m, str_c(text), 0);
+    assert_ok(txn_commit(t));
+    return uid;
+}
+
+static UNUSED void set_flags(struct house *h, mailbox_id m, msg_uid uid, uint32_t flags)
+{
+    struct txn *t;
+    assert_ok(txn_begin(h->alice, &t));
+    assert_ok(txn_entry_flags(t, m, uid, flags, 0));
+    assert_ok(txn_commit(t));
+}
+
+static UNUSED void expunge(struct house *h, mailbox_id m, msg_uid uid)
+{
+    struct txn *t;
+    assert_ok(txn_begin(h->alice, &t));
+    assert_ok(txn_entry_expunge(t, m, uid));
+    assert_ok(txn_commit(t));
+}
+
+static UNUSED mailbox_id create_mailbox(struct house *h, const char *name)
+{
+    struct txn *t;
+    mailbox_id id;
+    assert_ok(txn_begin(h->alice, &t));
+    assert_ok(txn_mailbox_create(t, str_c(name), 0, &id));
+    assert_ok(txn_commit(t));
+    return id;
+}
+
+#endif

@@ -251,7 +251,9 @@ struct sandbox {
 };
 /* Enters for good, all threads: no new privileges, Landlock (files; network and scopes where the
  * kernel's ABI has them), then seccomp. `out_abi` is the Landlock ABI found, 0 for none.
- * E_UNSUPPORTED without Landlock unless relaxed. */
+ * E_UNSUPPORTED without Landlock unless relaxed; E_CONFLICT if other threads run already, which
+ * Landlock would not reach. Calls that open or change paths are allowed if there are paths, and
+ * only then. */
 MUST_CHECK struct err sandbox_enter(const struct sandbox *s, unsigned *out_abi);
 /* The calls that every role needs: memory, clocks, threads, reading and writing descriptors it
  * has. A NULL-free list ended by -1, to be joined with the role's own. */

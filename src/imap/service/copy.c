@@ -1,0 +1,150 @@
+/* COPY (RFC 3501 section 6.4.7, COPYUID of RFC 4315): new entries that show the same emails. */
+#include "base/base.h"
+#include "imap/service/service.h"
+
+enum {
+    COPY_BATCH = 4096, /* messages in one transaction */
+    /* What COPYUID may say in an answer of at most 512 KB; beyond it is left out. */
+    COPY_ANSWER_RANGES = 16000,
+};
+
+struct copying {
+    struct uid_set set;
+    struct cursor cursor;
+    mailbox_id target;
+    uint32_t uidvalidity;
+    struct num_list from, to;
+    uint64_t bits[64]; /* of the target, for each keyword of the source; 0: not asked for yet */
+    bool more;
+};
+
+/* A message's keywords as bits of the target; those for which it has no room are left behind. */
+static uint64_t copy_keywords(struct txn *t, struct copying *copying, const Thurn__Mailbox *source,
+                              uint64_t keywords)
+{
+    uint64_t bits = 0;
+    for (size_t i = 0; i < source->n_keywords && i < 64; i++) {
+        unsigned bit;
+        if (!(keywords >> i & 1))
+            continue;
+        if (!copying->bits[i] &&
+            txn_keyword(t, copying->target, pb_str(source->keywords[i]), &bit).code == E_OK)
+            copying->bits[i] = UINT64_C(1) << bit;
+        bits |= copying->bits[i];
+    }
+    return bits;
+}
+
+static struct err copy_batch(struct imap_session *s, struct txn *t, struct copying *copying)
+{
+    struct command *c = &s->cmd;
+    Thurn__Mailbox *source;
+    memset(copying->bits, 0, sizeof copying->bits);
+    cursor_rest(&copying->cursor);
+    TRY(session_mailbox(s, txn_snap(t), &c->arena, &source));
+    for (size_t i = 0; i < COPY_BATCH; i++) {
+        struct entry e;
+        msg_uid uid;
+        TRY(cursor_next(&copying->cursor, txn_snap(t), s->at.mailbox, &s->view, &e,
+                        &copying->more));
+        if (!copying->more)
+            return OK;
+        TRY(txn_entry_add(t, copying->target, e.email, e.flags,
+                          copy_keywords(t, copying, source, e.keywords), e.internal_date, &uid));
+        TRY(num_list_add(&copying->from, &c->arena, e.uid.v));
+        TRY(num_list_add(&copying->to, &c->arena, uid.v));
+    }
+    return OK;
+}
+
+static struct err copy_answer(struct command *c, const struct copying *copying)
+{
+    if (copying->to.n == 0 || copying->from.n + copying->to.n > 2 * COPY_ANSWER_RANGES)
+        return OK;
+    c->done.uidvalidity = copying->uidvalidity;
+    bool ok =
+        ranges_to_answer(&copying->from, &c->arena, &c->done.source_uids, &c->done.n_source_uids) &&
+        ranges_to_answer(&copying->to, &c->arena, &c->done.target_uids, &c->done.n_target_uids);
+    return ok ? OK : err_make(E_LIMIT, "no room for an answer");
+}
+
+/* One transaction. */
+static struct err copy_some(struct imap_session *s, struct copying *copying)
+{
+    struct txn *t;
+    TRY(txn_begin(s->account, &t));
+    struct err e = copy_batch(s, t, copying);
+    if (e.code == E_OK && !copying->more)
+        e = copy_answer(&s->cmd, copying);
+    if (e.code == E_OK)
+        return command_commit(s, t, !copying->more);
+    txn_abort(t);
+    return e;
+}
+
+/* All or nothing (section 6.4.7): takes the batches back that were made before one failed. */
+static void copy_undo(struct imap_session *s, const struct copying *copying)
+{
+    struct txn *t;
+    if (copying->to.n == 0 || txn_begin(s->account, &t).code != E_OK)
+        return;
+    for (size_t i = 0; i < copying->to.n; i++)
+        for (uint32_t uid = copying->to.ranges[i].first; uid <= copying->to.ranges[i].last; uid++) {
+            struct err e = txn_entry_expunge(t, copying->target, (msg_uid){uid});
+            if (e.code != E_OK && e.code != E_NOTFOUND) {
+                txn_abort(t);
+                return;
+            }
+        }
+    struct err e = txn_commit(t);
+    if (e.code != E_OK)
+        log_error("imap.copy_not_undone", LF_U64("account", s->account_id.v),
+                  LF_U64("mailbox", copying->target.v), LF_ERR(e));
+}
+
+/* Finds the target; false with the status set. */
+static bool copy_begin(struct imap_session *s, const Thurn__ImapCopy *copy)
+{
+    struct command *c = &s->cmd;
+    struct copying *copying = arena_new(&c->arena, struct copying);
+    struct snap *snap;
+    Thurn__Mailbox *m;
+    struct err e = copying ? OK : err_make(E_LIMIT, "no room for COPY");
+    if (e.code == E_OK)
+        e = command_snap(s, &snap);
+    if (e.code == E_OK)
+        e = snap_mailbox_named(snap, pb_str(copy->mailbox), &c->arena, &m);
+    if (e.code == E_NOTFOUND || (e.code == E_OK && m->no_select)) {
+        command_no(c, THURN__CODE__TRY_CREATE, STR("Mailbox does not exist"));
+        return false;
+    }
+    if (e.code == E_OK) {
+        copying->target = (mailbox_id){m->id};
+        copying->uidvalidity = m->uidvalidity;
+        if (!command_set(s, copy->set, &copying->set))
+            return false;
+        e = cursor_init(&copying->cursor, &copying->set, &s->view, &c->arena);
+    }
+    if (e.code != E_OK) {
+        command_failed(s, e);
+        return false;
+    }
+    c->state = copying;
+    return true;
+}
+
+bool copy_run(struct imap_session *s, struct command *c)
+{
+    if (!c->state && !copy_begin(s, (const void *)c->frame->message))
+        return true;
+    struct copying *copying = c->state;
+    struct num_mark from = num_list_mark(&copying->from), to = num_list_mark(&copying->to);
+    struct err e = copy_some(s, copying);
+    if (e.code == E_OK)
+        return !copying->more;
+    num_list_back(&copying->from, from);
+    num_list_back(&copying->to, to);
+    copy_undo(s, copying);
+    thurn__imap_done__init(&c->done);
+    return command_failed(s, e);
+}

@@ -1,0 +1,326 @@
+/* SEARCH (RFC 3501 section 6.4.4): the program, and its run over the mailbox. */
+#include "base/base.h"
+#include "imap/service/search.h"
+
+enum {
+    SEARCH_DEPTH = 64,
+    SEARCH_TEXTS = 64, /* terms that read text */
+    SEARCH_NUMBERS = 4096,
+    MESSAGE_BUDGET = 256 * 1024 * 1024, /* record and text of one message */
+    DAY = 86400,
+};
+
+/* ------------------------------------------------------------------------------------ the program
+ */
+
+static enum search_round round_of(Thurn__SearchOp op)
+{
+    switch (op) {
+    case THURN__SEARCH_OP__SEARCH_SENTBEFORE:
+    case THURN__SEARCH_OP__SEARCH_SENTON:
+    case THURN__SEARCH_OP__SEARCH_SENTSINCE:
+    case THURN__SEARCH_OP__SEARCH_FROM:
+    case THURN__SEARCH_OP__SEARCH_TO:
+    case THURN__SEARCH_OP__SEARCH_CC:
+    case THURN__SEARCH_OP__SEARCH_BCC:
+    case THURN__SEARCH_OP__SEARCH_SUBJECT: return SEARCH_RECORD;
+    case THURN__SEARCH_OP__SEARCH_HEADER:
+    case THURN__SEARCH_OP__SEARCH_BODY:
+    case THURN__SEARCH_OP__SEARCH_TEXT: return SEARCH_CONTENT;
+    default: return SEARCH_ENTRY;
+    }
+}
+
+static struct err term_compile(const Thurn__SearchNode *n, const struct view *v, struct arena *a,
+                               struct program *p, struct term *t)
+{
+    *t = (struct term){.op = n->op,
+                       .round = round_of(n->op),
+                       .number = n->number,
+                       .date = n->date,
+                       .name =
+                           pb_str(n->op == THURN__SEARCH_OP__SEARCH_KEYWORD ? n->text : n->header)};
+    if (n->op == THURN__SEARCH_OP__SEARCH_SET)
+        return uid_set_compile(n->set, v, true, a, &t->set);
+    if (t->round == SEARCH_ENTRY)
+        return OK;
+    if (t->round == SEARCH_CONTENT && ++p->n_texts > SEARCH_TEXTS)
+        return err_make(E_LIMIT, "too many search texts");
+    return needle_make(pb_str(n->text), a, &t->needle);
+}
+
+static uint32_t children_of(const Thurn__SearchNode *n)
+{
+    switch (n->op) {
+    case THURN__SEARCH_OP__SEARCH_AND:
+    case THURN__SEARCH_OP__SEARCH_OR: return n->children;
+    case THURN__SEARCH_OP__SEARCH_NOT: return 1;
+    default: return 0;
+    }
+}
+
+/* Compiles the node at p->n and those below it. */
+static struct err node_compile(const Thurn__ImapSearch *in, const struct view *v, struct arena *a,
+                               unsigned depth, struct program *p)
+{
+    if (p->n == in->n_nodes)
+        return err_make(E_INVALID, "a search program ends too early");
+    if (depth == SEARCH_DEPTH)
+        return err_make(E_LIMIT, "a search program is too deep");
+    const Thurn__SearchNode *n = in->nodes[p->n];
+    struct term *t = &p->terms[p->n++];
+    TRY(term_compile(n, v, a, p, t));
+    for (uint32_t i = children_of(n); i > 0; i--)
+        TRY(node_compile(in, v, a, depth + 1, p));
+    t->end = p->n;
+    return OK;
+}
+
+struct err program_compile(const Thurn__ImapSearch *in, const struct view *v, struct arena *a,
+                           struct program *out)
+{
+    struct program p = {.terms = arena_array(a, struct term, in->n_nodes)};
+    if (in->n_nodes == 0)
+        return err_make(E_INVALID, "an empty search program");
+    if (!p.terms)
+        return err_make(E_LIMIT, "no room for a search program");
+    while (p.n < in->n_nodes)
+        TRY(node_compile(in, v, a, 0, &p));
+    *out = p;
+    return OK;
+}
+
+void program_set_keywords(struct program *p, const Thurn__Mailbox *m)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (p->terms[i].op == THURN__SEARCH_OP__SEARCH_KEYWORD)
+            p->terms[i].keyword = keyword_find(m, p->terms[i].name);
+}
+
+const struct uid_set *program_scope(const struct program *p, const struct view *v)
+{
+    const struct uid_set *best = NULL;
+    uint32_t best_count = UINT32_MAX;
+    /* Roots, and what stands directly in an AND that is a root, must all match. */
+    for (size_t i = 0; i < p->n;) {
+        const struct term *t = &p->terms[i];
+        if (t->op == THURN__SEARCH_OP__SEARCH_SET) {
+            uint32_t count = uid_set_count(&t->set, v, best_count);
+            best = count < best_count ? &t->set : best;
+            best_count = MIN(count, best_count);
+        }
+        bool root_and = t->op == THURN__SEARCH_OP__SEARCH_AND && (i == 0 || t[-1].end == i);
+        i = root_and ? i + 1 : t->end;
+    }
+    return best;
+}
+
+/* ------------------------------------------------------------------------------------ the answer
+ */
+
+enum answer { NO, YES, UNKNOWN };
+
+static int64_t day_of(int64_t seconds)
+{
+    return seconds >= 0 ? seconds / DAY : -((-seconds + DAY - 1) / DAY);
+}
+
+static bool term_in_entry(const struct term *t, const struct candidate *c)
+{
+    const struct entry *e = &c->entry;
+    int64_t day = day_of(e->internal_date);
+    switch (t->op) {
+    case THURN__SEARCH_OP__SEARCH_FLAG:
+        return t->number == THURN__SYSTEM_FLAG__FLAG_RECENT ? c->recent
+                                                            : (e->flags & t->number) != 0;
+    case THURN__SEARCH_OP__SEARCH_KEYWORD: return (e->keywords & t->keyword) != 0;
+    case THURN__SEARCH_OP__SEARCH_SET: return uid_set_has(&t->set, e->uid);
+    case THURN__SEARCH_OP__SEARCH_LARGER: return e->size > t->number;
+    case THURN__SEARCH_OP__SEARCH_SMALLER: return e->size < t->number;
+    case THURN__SEARCH_OP__SEARCH_BEFORE: return day < t->date;
+    case THURN__SEARCH_OP__SEARCH_ON: return day == t->date;
+    case THURN__SEARCH_OP__SEARCH_SINCE: return day >= t->date;
+    case THURN__SEARCH_OP__SEARCH_NEW:
+        return c->recent && !(e->flags & THURN__SYSTEM_FLAG__FLAG_SEEN);
+    case THURN__SEARCH_OP__SEARCH_OLD: return !c->recent;
+    default: return t->op == THURN__SEARCH_OP__SEARCH_ALL;
+    }
+}
+
+static enum answer term_eval(const struct program *p, size_t at, struct candidate *c,
+                             enum search_round round);
+
+/* Terms from `at` to `end`, joined by AND or OR: `decides` is the answer that needs no other. */
+static enum answer terms_eval(const struct program *p, size_t at, size_t end, enum answer decides,
+                              struct candidate *c, enum search_round round)
+{
+    enum answer all = decides == NO ? YES : NO;
+    for (; at < end; at = p->terms[at].end) {
+        enum answer one = term_eval(p, at, c, round);
+        if (one == decides)
+            return one;
+        if (one == UNKNOWN)
+            all = UNKNOWN;
+    }
+    return all;
+}
+
+static enum answer term_eval(const struct program *p, size_t at, struct candidate *c,
+                             enum search_round round)
+{
+    const struct term *t = &p->terms[at];
+    enum answer one;
+    switch (t->op) {
+    case THURN__SEARCH_OP__SEARCH_AND: return terms_eval(p, at + 1, t->end, NO, c, round);
+    case THURN__SEARCH_OP__SEARCH_OR: return terms_eval(p, at + 1, t->end, YES, c, round);
+    case THURN__SEARCH_OP__SEARCH_NOT:
+        one = term_eval(p, at + 1, c, round);
+        return one == UNKNOWN ? UNKNOWN : one == YES ? NO : YES;
+    default: break;
+    }
+    if (t->round > round)
+        return UNKNOWN;
+    bool yes = t->round == SEARCH_ENTRY    ? term_in_entry(t, c)
+               : t->round == SEARCH_RECORD ? term_in_envelope(t, c)
+                                           : term_in_content(t, c);
+    return yes ? YES : NO;
+}
+
+static struct err candidate_load(struct candidate *c)
+{
+    TRY(snap_email(c->snap, c->entry.email, c->arena, &c->email));
+    c->record = (void *)pb_unpack(c->arena, &thurn__email__descriptor, pb_str(c->email->record));
+    return c->record ? OK : err_make(E_CORRUPT, "a record cannot be unpacked");
+}
+
+struct err program_match(const struct program *p, struct candidate *c, bool *out)
+{
+    for (enum search_round round = SEARCH_ENTRY; round <= SEARCH_CONTENT; round++) {
+        enum answer a = terms_eval(p, 0, p->n, NO, c, round);
+        TRY(c->failed);
+        if (a != UNKNOWN) {
+            *out = a == YES;
+            return OK;
+        }
+        if (round == SEARCH_ENTRY)
+            TRY(candidate_load(c));
+    }
+    return err_make(E_INVALID, "a search program without answer");
+}
+
+/* ------------------------------------------------------------------------------------ the request
+ */
+
+struct searching {
+    struct program program;
+    struct uid_set all;
+    struct cursor cursor;
+    struct finder finder;
+    struct arena message;
+    uint32_t numbers[SEARCH_NUMBERS];
+    size_t n_numbers;
+    uint8_t *piece;
+    bool damaged;
+};
+
+static void searching_release(void *state)
+{
+    struct searching *se = state;
+    finder_free(&se->finder);
+    arena_free(&se->message);
+}
+
+static struct err searching_begin(struct imap_session *s, const Thurn__ImapSearch *search)
+{
+    struct command *c = &s->cmd;
+    struct searching *se = arena_new(&c->arena, struct searching);
+    if (!se)
+        return err_make(E_LIMIT, "no room for SEARCH");
+    arena_init(&se->message, MESSAGE_BUDGET);
+    TRY(program_compile(search, &s->view, &c->arena, &se->program));
+    if (se->program.n_texts && !(se->piece = arena_alloc(&c->arena, SEARCH_PIECE)))
+        return err_make(E_LIMIT, "no room for SEARCH");
+    const struct uid_set *scope = program_scope(&se->program, &s->view);
+    if (!scope) {
+        TRY(uid_set_all(&s->view, &c->arena, &se->all));
+        scope = &se->all;
+    }
+    TRY(cursor_init(&se->cursor, scope, &s->view, &c->arena));
+    c->state = se;
+    c->release = searching_release;
+    return OK;
+}
+
+static bool numbers_send(struct imap_session *s, struct searching *se)
+{
+    Thurn__ImapNumbers m = THURN__IMAP_NUMBERS__INIT;
+    m.n_numbers = se->n_numbers;
+    m.numbers = se->numbers;
+    se->n_numbers = 0;
+    return m.n_numbers == 0 ||
+           command_send(s, RPC_IMAP_NUMBERS, &m.base, (struct str){0}, m.n_numbers * 4);
+}
+
+static void search_message(struct imap_session *s, struct searching *se, struct snap *snap,
+                           const struct entry *e)
+{
+    const Thurn__ImapSearch *search = (const void *)s->cmd.frame->message;
+    bool match = false;
+    struct candidate c = {.session = s,
+                          .snap = snap,
+                          .entry = *e,
+                          .recent = view_seq(&s->recent, e->uid).v != 0,
+                          .arena = &se->message,
+                          .finder = &se->finder,
+                          .piece = se->piece};
+    struct err failed = program_match(&se->program, &c, &match);
+    if (c.email)
+        arena_free(&se->message);
+    if (failed.code != E_OK) {
+        se->damaged = true;
+        log_error("imap.message_unreadable", LF_U64("account", s->account_id.v),
+                  LF_U64("mailbox", s->at.mailbox.v), LF_U64("uid", e->uid.v), LF_ERR(failed));
+    } else if (match) {
+        se->numbers[se->n_numbers++] = search->uid ? e->uid.v : view_seq(&s->view, e->uid).v;
+    }
+}
+
+static struct err searching_slice(struct imap_session *s, struct searching *se, bool *more)
+{
+    struct snap *snap;
+    Thurn__Mailbox *m;
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, 1024 * 1024);
+    TRY(command_snap(s, &snap));
+    TRY(session_mailbox(s, snap, &a, &m));
+    program_set_keywords(&se->program, m);
+    cursor_rest(&se->cursor);
+    do {
+        struct entry e;
+        TRY(cursor_next(&se->cursor, snap, s->at.mailbox, &s->view, &e, more));
+        if (*more)
+            search_message(s, se, snap, &e);
+        if ((!*more || se->n_numbers == SEARCH_NUMBERS) && !numbers_send(s, se))
+            return err_make(E_CLOSED, "the client's channel is gone");
+    } while (*more && !command_must_yield(s));
+    return OK;
+}
+
+bool search_run(struct imap_session *s, struct command *c)
+{
+    struct err e = c->state ? OK : searching_begin(s, (const void *)c->frame->message);
+    if (e.code == E_INVALID)
+        return command_no(c, THURN__CODE__INVALID, STR("The search makes no sense"));
+    if (e.code == E_LIMIT)
+        return command_no(c, THURN__CODE__LIMIT_EXCEEDED, STR("The search is too complex"));
+    bool more = false;
+    if (e.code == E_OK)
+        e = searching_slice(s, c->state, &more);
+    if (e.code != E_OK)
+        return command_failed(s, e);
+    const struct searching *se = c->state;
+    if (!more && se->damaged)
+        command_no(c, THURN__CODE__CORRUPT,
+                   STR("Some messages could not be read, please tell the administrator"));
+    return !more;
+}

@@ -1,0 +1,422 @@
+/* A session, the table of its requests, and how a request runs in slices. */
+#include "base/base.h"
+#include "imap/service/service.h"
+
+/* What a single request may use of memory: listings of very many mailboxes, large sets. */
+enum { COMMAND_BUDGET = 64 * 1024 * 1024 };
+
+/* ------------------------------------------------------------------------------ what requests need
+ */
+
+static enum imap_needs needs_nothing(const struct imap_session *s, const ProtobufCMessage *m)
+{
+    (void)s, (void)m;
+    return IMAP_NEEDS_NOTHING;
+}
+
+static enum imap_needs needs_writer(const struct imap_session *s, const ProtobufCMessage *m)
+{
+    (void)s, (void)m;
+    return IMAP_NEEDS_WRITER;
+}
+
+static enum imap_needs needs_scan(const struct imap_session *s, const ProtobufCMessage *m)
+{
+    (void)s, (void)m;
+    return IMAP_NEEDS_SCAN;
+}
+
+static enum imap_needs needs_hashing(const struct imap_session *s, const ProtobufCMessage *m)
+{
+    (void)s, (void)m;
+    return IMAP_NEEDS_HASHING;
+}
+
+static enum imap_needs needs_writer_unless_read_only(const struct imap_session *s,
+                                                     const ProtobufCMessage *m)
+{
+    (void)m;
+    return s->at.read_only ? IMAP_NEEDS_NOTHING : IMAP_NEEDS_WRITER;
+}
+
+static enum imap_needs needs_of_close(const struct imap_session *s, const ProtobufCMessage *m)
+{
+    const Thurn__ImapClose *close = (const void *)m;
+    return close->expunge ? needs_writer_unless_read_only(s, m) : IMAP_NEEDS_NOTHING;
+}
+
+static enum imap_needs needs_of_fetch(const struct imap_session *s, const ProtobufCMessage *m)
+{
+    const Thurn__ImapFetch *fetch = (const void *)m;
+    return fetch->set_seen ? needs_writer_unless_read_only(s, m) : IMAP_NEEDS_NOTHING;
+}
+
+/* clang-format off */
+#define IMAP_REQUESTS(X)                                                                           \
+    X(LOGIN,     NOT_AUTHENTICATED, needs_hashing, TELLS_NOTHING, login,     "RFC 3501 6.2.3")     \
+    X(SELECT,    LOGGED_IN, needs_nothing,         TELLS_NOTHING, select,    "RFC 3501 6.3.1")     \
+    X(CLOSE,     SELECTED,  needs_of_close,        TELLS_NOTHING, close,     "RFC 3501 6.4.2")     \
+    X(CREATE,    LOGGED_IN, needs_writer,          TELLS_ALL,     create,    "RFC 3501 6.3.3")     \
+    X(DELETE,    LOGGED_IN, needs_writer,          TELLS_ALL,     delete,    "RFC 3501 6.3.4")     \
+    X(RENAME,    LOGGED_IN, needs_writer,          TELLS_ALL,     rename,    "RFC 3501 6.3.5")     \
+    X(SUBSCRIBE, LOGGED_IN, needs_writer,          TELLS_ALL,     subscribe, "RFC 3501 6.3.6")     \
+    X(LIST,      LOGGED_IN, needs_nothing,         TELLS_ALL,     list,      "RFC 3501 6.3.8")     \
+    X(STATUS,    LOGGED_IN, needs_nothing,         TELLS_ALL,     status,    "RFC 3501 6.3.10")    \
+    X(APPEND,    LOGGED_IN, needs_scan,            TELLS_ALL,     append,    "RFC 3501 6.3.11")    \
+    X(NOOP,      ANY_STATE, needs_nothing,         TELLS_ALL,     noop,      "RFC 3501 6.1.2")     \
+    X(EXPUNGE,   SELECTED,  needs_writer_unless_read_only, TELLS_ALL, expunge, "RFC 3501 6.4.3")   \
+    X(SEARCH,    SELECTED,  needs_nothing, TELLS_UNLESS_BY_SEQ,   search,    "RFC 3501 6.4.4")     \
+    X(FETCH,     SELECTED,  needs_of_fetch, TELLS_UNLESS_BY_SEQ,  fetch,     "RFC 3501 6.4.5")     \
+    X(STORE,     SELECTED,  needs_writer_unless_read_only, TELLS_UNLESS_BY_SEQ, store,             \
+                                                                             "RFC 3501 6.4.6")     \
+    X(COPY,      SELECTED,  needs_writer,          TELLS_ALL,     copy,      "RFC 3501 6.4.7")     \
+    X(IDLE,      LOGGED_IN, needs_nothing,         TELLS_ALL,     idle,      "RFC 2177")
+/* clang-format on */
+
+#define IMAP_REQUEST_ROW(NAME, states_, needs_, tells_, name, rfc_)                                \
+    {.frame = RPC_IMAP_##NAME,                                                                     \
+     .states = (states_),                                                                          \
+     .needs = (needs_),                                                                            \
+     .tells = (tells_),                                                                            \
+     .run = name##_run,                                                                            \
+     .rfc = (rfc_)},
+static const struct request requests[] = {IMAP_REQUESTS(IMAP_REQUEST_ROW)};
+
+/* The row of a frame that is allowed now; NULL if it is not. */
+static const struct request *request_allowed(const struct imap_session *s, const struct frame *f)
+{
+    if (s->idle && f->type->number != RPC_IMAP_IDLE)
+        return NULL;
+    for (size_t i = 0; i < ARRAY_LEN(requests); i++)
+        if (requests[i].frame == f->type->number)
+            return requests[i].states & s->state ? &requests[i] : NULL;
+    return NULL;
+}
+
+bool request_change(const ProtobufCMessage *m, change_id *out)
+{
+    const ProtobufCFieldDescriptor *field =
+        protobuf_c_message_descriptor_get_field_by_name(m->descriptor, "change");
+    if (!field)
+        return false;
+    const ProtobufCBinaryData *change = (const void *)((const char *)m + field->offset);
+    if (change->len != sizeof out->b)
+        return false;
+    memcpy(out->b, change->data, sizeof out->b);
+    return true;
+}
+
+/* ----------------------------------------------------------------------------------- the session
+ */
+
+struct imap_session *imap_session_new(const struct imap_host *host, void *host_session,
+                                      bool may_authenticate)
+{
+    struct imap_session *s = mem_alloc(sizeof *s);
+    s->host = host;
+    s->host_session = host_session;
+    s->may_authenticate = may_authenticate;
+    s->state = NOT_AUTHENTICATED;
+    arena_init(&s->cmd.arena, COMMAND_BUDGET);
+    return s;
+}
+
+void imap_session_free(struct imap_session *s)
+{
+    check(!s->cmd.request);
+    session_unselect(s);
+    if (s->account)
+        account_close(s->account);
+    free(s);
+}
+
+account_id imap_session_account(const struct imap_session *s)
+{
+    return s->account_id;
+}
+
+bool imap_session_is_idle(const struct imap_session *s)
+{
+    return s->idle;
+}
+
+void session_unselect(struct imap_session *s)
+{
+    view_free(&s->view);
+    view_free(&s->recent);
+    s->at = (struct imap_resume){0};
+    s->keywords_told = 0;
+    if (s->state == SELECTED)
+        s->state = AUTHENTICATED;
+}
+
+/* ----------------------------------------------------------------------------------- the command
+ */
+
+enum imap_needs imap_request_needs(const struct imap_session *s, const struct frame *f)
+{
+    const struct request *r = request_allowed(s, f);
+    return r ? r->needs(s, f->message) : IMAP_FORBIDDEN;
+}
+
+struct err command_snap(struct imap_session *s, struct snap **out)
+{
+    if (!s->cmd.snap)
+        TRY(snap_open(s->account, &s->cmd.snap));
+    *out = s->cmd.snap;
+    return OK;
+}
+
+void command_snap_drop(struct command *c)
+{
+    if (c->snap)
+        snap_close(c->snap);
+    c->snap = NULL;
+}
+
+bool command_must_yield(const struct imap_session *s)
+{
+    return s->cmd.slice_sent >= s->host->slice_bytes || clock_mono_us() >= s->cmd.slice_end ||
+           !s->host->room(s->host_session);
+}
+
+bool command_send(struct imap_session *s, uint16_t type, const ProtobufCMessage *m, struct str raw,
+                  size_t bytes)
+{
+    s->cmd.slice_sent += bytes;
+    struct err e = s->host->send(s->host_session, type, s->cmd.frame->serial, m, raw);
+    if (e.code != E_OK)
+        s->cmd.broken = true;
+    return !s->cmd.broken;
+}
+
+bool command_no(struct command *c, Thurn__Code code, struct str text)
+{
+    thurn__status__init(&c->status);
+    c->status.code = code;
+    c->status.text = pb_bytes(text);
+    return true;
+}
+
+static struct str err_sentence(struct err e)
+{
+    switch (e.code) {
+    case E_NOTFOUND: return STR("Mailbox does not exist");
+    case E_EXISTS: return STR("Mailbox already exists");
+    case E_DENIED: return STR("Not permitted");
+    case E_INVALID: return STR("The request makes no sense");
+    case E_LIMIT: return STR("A limit of this server has been reached");
+    case E_CONFLICT: return STR("In use by another request, try again");
+    case E_UNSUPPORTED: return STR("Not supported");
+    case E_FULL: return STR("The server's storage is full, try again later");
+    case E_CORRUPT: return STR("Stored data is damaged, please tell the administrator");
+    default: return STR("Temporary failure, try again later");
+    }
+}
+
+bool command_failed(struct imap_session *s, struct err e)
+{
+    check(e.code != E_OK);
+    if (e.code == E_IO || e.code == E_CORRUPT || e.code == E_FULL)
+        log_error("imap.request_failed", LF_U64("account", s->account_id.v),
+                  LF_U64("mailbox", s->at.mailbox.v), LF_C("request", s->cmd.frame->type->name),
+                  LF_ERR(e));
+    return command_no(&s->cmd, rpc_code(e), err_sentence(e));
+}
+
+struct err command_commit(struct imap_session *s, struct txn *t, bool last)
+{
+    struct command *c = &s->cmd;
+    change_id id;
+    command_snap_drop(c);
+    if (last && request_change(c->frame->message, &id)) {
+        struct buf answer CLEANUP(buf_free) = {0};
+        c->done.status = &c->status;
+        pb_pack(&answer, &c->done.base);
+        struct err e = buf_err(&answer);
+        if (e.code == E_OK)
+            e = txn_done(t, id, buf_str(&answer));
+        if (e.code != E_OK) {
+            txn_abort(t);
+            return e;
+        }
+    }
+    return txn_commit(t);
+}
+
+struct err command_own(struct command *c, modseq m)
+{
+    struct modseq_list *l = &c->own;
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? l->cap * 2 : 8;
+        modseq *more = arena_array(&c->arena, modseq, cap);
+        if (!more)
+            return err_make(E_LIMIT, "no room for a list of changes");
+        if (l->n)
+            memcpy(more, l->items, l->n * sizeof *more);
+        l->items = more;
+        l->cap = cap;
+    }
+    l->items[l->n++] = m;
+    return OK;
+}
+
+bool command_owns(const struct command *c, modseq m)
+{
+    size_t lo = 0, hi = c->own.n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (c->own.items[mid].v < m.v)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < c->own.n && c->own.items[lo].v == m.v;
+}
+
+static void command_begin(struct imap_session *s, const struct request *r, struct frame *f)
+{
+    struct command *c = &s->cmd;
+    c->request = r;
+    c->frame = f;
+    thurn__imap_done__init(&c->done);
+    thurn__status__init(&c->status);
+}
+
+/* Forgets the request. */
+static void command_reset(struct command *c)
+{
+    command_snap_drop(c);
+    if (c->release)
+        c->release(c->state);
+    struct arena arena = c->arena;
+    arena_free(&arena);
+    *c = (struct command){.arena = arena};
+}
+
+static bool counts_by_seq(const ProtobufCMessage *m)
+{
+    const ProtobufCMessageDescriptor *type = m->descriptor;
+    if (type == &thurn__imap_search__descriptor)
+        return !((const Thurn__ImapSearch *)(const void *)m)->uid;
+    const Thurn__ImapSet *set = NULL;
+    if (type == &thurn__imap_fetch__descriptor)
+        set = ((const Thurn__ImapFetch *)(const void *)m)->set;
+    else if (type == &thurn__imap_store__descriptor)
+        set = ((const Thurn__ImapStore *)(const void *)m)->set;
+    return !set || !set->uid;
+}
+
+/* Updates, then the end of the answer. */
+static void command_finish(struct imap_session *s)
+{
+    struct command *c = &s->cmd;
+    command_snap_drop(c);
+    if (c->silent || c->broken)
+        return;
+    enum tells tells = c->request->tells;
+    if (tells != TELLS_NOTHING) {
+        bool expunges = tells == TELLS_ALL || !counts_by_seq(c->frame->message);
+        struct err e = session_tell(s, c->frame->serial, expunges);
+        if (e.code != E_OK && e.code != E_CLOSED)
+            log_warn("imap.updates_failed", LF_U64("account", s->account_id.v),
+                     LF_U64("mailbox", s->at.mailbox.v), LF_ERR(e));
+    }
+    c->done.status = &c->status;
+    command_send(s, RPC_IMAP_DONE, &c->done.base, (struct str){0}, 0);
+}
+
+/* Answers a request that was done before from what was remembered; false if it was not. */
+static bool command_repeat(struct imap_session *s)
+{
+    struct command *c = &s->cmd;
+    change_id id;
+    struct snap *snap;
+    struct str packed;
+    if (!s->account || !request_change(c->frame->message, &id) ||
+        command_snap(s, &snap).code != E_OK || snap_done(snap, id, &c->arena, &packed).code != E_OK)
+        return false;
+    Thurn__ImapDone *done = (void *)pb_unpack(&c->arena, &thurn__imap_done__descriptor, packed);
+    if (!done || !done->status)
+        return command_failed(s, err_make(E_CORRUPT, "the answer of a request done before"));
+    c->done = *done;
+    c->status = *done->status;
+    return true;
+}
+
+enum imap_run imap_session_run(struct imap_session *s, struct frame *f,
+                               const struct imap_scanned *scanned)
+{
+    struct command *c = &s->cmd;
+    bool fresh = !c->request;
+    if (fresh) {
+        const struct request *r = request_allowed(s, f);
+        check(r);
+        command_begin(s, r, f);
+    }
+    check(c->frame == f);
+    c->scanned = scanned;
+    c->slice_sent = 0;
+    c->slice_end = clock_mono_us() + s->host->slice_us;
+    bool done = (fresh && command_repeat(s)) || c->request->run(s, c);
+    command_snap_drop(c);
+    if (!done && !c->broken)
+        return IMAP_RUN_YIELD;
+    command_finish(s);
+    command_reset(c);
+    return IMAP_RUN_DONE;
+}
+
+void imap_session_cancel(struct imap_session *s)
+{
+    if (s->cmd.request)
+        command_reset(&s->cmd);
+}
+
+/* ------------------------------------------------------------------------------ simple requests */
+
+bool login_run(struct imap_session *s, struct command *c)
+{
+    const Thurn__ImapLogin *login = (const void *)c->frame->message;
+    struct principal who;
+    if (!s->may_authenticate)
+        return command_no(c, THURN__CODE__DENIED, STR("Passwords are accepted under TLS only"));
+    struct err e = directory_authenticate(s->host->directory, pb_str(login->user),
+                                          pb_str(login->password), &who);
+    if (e.code == E_OK)
+        e = account_open(s->host->store, who.account, &s->account);
+    if (e.code == E_DENIED || e.code == E_NOTFOUND || e.code == E_INVALID)
+        return command_no(c, THURN__CODE__DENIED, STR("User name or password is wrong"));
+    if (e.code != E_OK)
+        return command_failed(s, e);
+    s->account_id = who.account;
+    s->state = AUTHENTICATED;
+    return true;
+}
+
+bool noop_run(struct imap_session *s, struct command *c)
+{
+    (void)s, (void)c;
+    return true;
+}
+
+bool idle_run(struct imap_session *s, struct command *c)
+{
+    const Thurn__ImapIdle *idle = (const void *)c->frame->message;
+    s->idle = idle->on;
+    s->idle_serial = c->frame->serial;
+    c->silent = idle->on;
+    if (idle->on)
+        imap_session_poke(s);
+    return true;
+}
+
+void imap_session_poke(struct imap_session *s)
+{
+    if (!s->idle)
+        return;
+    struct err e = session_tell(s, s->idle_serial, true);
+    if (e.code != E_OK && e.code != E_CLOSED)
+        log_warn("imap.updates_failed", LF_U64("account", s->account_id.v),
+                 LF_U64("mailbox", s->at.mailbox.v), LF_ERR(e));
+}

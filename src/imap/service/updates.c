@@ -1,0 +1,316 @@
+/* What the client is told of changes that it did not ask for (RFC 3501 sections 5.2 and 7.4). */
+#include "base/base.h"
+#include "imap/service/service.h"
+
+enum {
+    NEWS_BUDGET = 256 * 1024 * 1024,
+    /* Beyond so many changes the mailbox is compared as a whole. */
+    NEWS_CHANGES = 8192,
+    /* What goes into one frame of at most 512 KB. */
+    FRAME_EXPUNGES = 50000,
+    FRAME_ROWS = 4096,
+};
+
+/* What has changed in a mailbox since the client was last told. */
+struct news {
+    modseq at;
+    Thurn__Mailbox *mailbox; /* NULL: it has been deleted */
+    uint32_t *gone;          /* UIDs of the view, ascending */
+    size_t n_gone;
+    struct entry *flags; /* messages of the view with new flags, ascending */
+    size_t n_flags;
+    struct uid_run *added;
+    size_t n_added;
+};
+
+struct err session_mailbox(struct imap_session *s, struct snap *snap, struct arena *a,
+                           Thurn__Mailbox **out)
+{
+    Thurn__Mailbox *m;
+    TRY(snap_mailbox(snap, s->at.mailbox, a, &m));
+    if (m->no_select || m->uidvalidity != s->at.uidvalidity)
+        return err_make(E_NOTFOUND, "the selected mailbox is gone");
+    *out = m;
+    return OK;
+}
+
+static int uid_cmp(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static int entry_cmp(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+    return x->uid.v < y->uid.v ? -1 : x->uid.v > y->uid.v;
+}
+
+/* Whether the client has yet to learn flags as of this modseq. */
+static bool flags_are_news(const struct imap_session *s, modseq m)
+{
+    return m.v > s->at.flags_at.v && !command_owns(&s->cmd, m);
+}
+
+/* The change log since the client was told, if it is short; else *complete is false. */
+static struct err changes_read(struct imap_session *s, struct snap *snap, struct arena *a,
+                               struct change **out, size_t *out_n, bool *complete)
+{
+    *complete = false;
+    struct change *changes = arena_array(a, struct change, NEWS_CHANGES);
+    if (!changes)
+        return err_make(E_LIMIT, "no room for changes");
+    size_t n = 0;
+    struct err e = snap_changes(snap, s->at.mailbox, s->at.expunged_at, changes, NEWS_CHANGES, &n);
+    if (e.code != E_OK && e.code != E_LIMIT)
+        return e;
+    *complete = e.code == E_OK && n < NEWS_CHANGES;
+    *out = changes;
+    *out_n = n;
+    return OK;
+}
+
+static struct err news_from_changes(struct imap_session *s, struct snap *snap,
+                                    const struct change *changes, size_t n, struct arena *a,
+                                    struct news *news)
+{
+    news->gone = arena_array(a, uint32_t, n + 1);
+    news->flags = arena_array(a, struct entry, n + 1);
+    if (!news->gone || !news->flags)
+        return err_make(E_LIMIT, "no room for changes");
+    for (size_t i = 0; i < n; i++) {
+        const struct change *c = &changes[i];
+        if (!view_seq(&s->view, c->uid).v)
+            continue;
+        if (c->kind == CHANGE_EXPUNGED) {
+            news->gone[news->n_gone++] = c->uid.v;
+        } else if (flags_are_news(s, c->modseq)) {
+            TRY(snap_entry(snap, s->at.mailbox, c->uid, &news->flags[news->n_flags]));
+            news->n_flags++;
+        }
+    }
+    qsort(news->gone, news->n_gone, sizeof *news->gone, uid_cmp);
+    qsort(news->flags, news->n_flags, sizeof *news->flags, entry_cmp);
+    return OK;
+}
+
+/* Notes UIDs of the view in [from, to) as gone. */
+static void gone_between(const struct imap_session *s, uint32_t from, uint32_t to,
+                         struct news *news)
+{
+    const struct view *v = &s->view;
+    if (from >= to)
+        return;
+    uint32_t n = view_count(v, from, to - 1);
+    uint32_t before = from ? view_count(v, 0, from - 1) : 0;
+    for (uint32_t i = 1; i <= n; i++)
+        news->gone[news->n_gone++] = view_uid(v, (msg_seq){before + i}).v;
+}
+
+/* Compares the view with the whole mailbox: for a client that has been away for long. */
+static struct err news_from_entries(struct imap_session *s, struct snap *snap, struct arena *a,
+                                    struct news *news)
+{
+    enum { BATCH = ENTRY_BLOCK };
+    struct entry *batch = arena_array(a, struct entry, BATCH);
+    news->gone = arena_array(a, uint32_t, (size_t)s->view.count + 1);
+    news->flags = arena_array(a, struct entry, (size_t)s->view.count + 1);
+    if (!batch || !news->gone || !news->flags)
+        return err_make(E_LIMIT, "no room for changes");
+    uint32_t from = 1, last = view_last(&s->view);
+    size_t have = BATCH;
+    while (have == BATCH && from <= last) {
+        TRY(snap_entries(snap, s->at.mailbox, (msg_uid){from}, (msg_uid){last}, batch, BATCH,
+                         &have));
+        for (size_t i = 0; i < have; i++) {
+            gone_between(s, from, batch[i].uid.v, news);
+            if (flags_are_news(s, batch[i].modseq) && view_seq(&s->view, batch[i].uid).v)
+                news->flags[news->n_flags++] = batch[i];
+            from = batch[i].uid.v + 1;
+        }
+    }
+    gone_between(s, from, last + 1, news);
+    return OK;
+}
+
+static struct err news_read(struct imap_session *s, struct snap *snap, struct arena *a,
+                            struct news *news)
+{
+    *news = (struct news){.at = snap_modseq(snap)};
+    struct err e = session_mailbox(s, snap, a, &news->mailbox);
+    if (e.code == E_NOTFOUND) {
+        news->gone = arena_array(a, uint32_t, (size_t)s->view.count + 1);
+        if (!news->gone)
+            return err_make(E_LIMIT, "no room for changes");
+        gone_between(s, 1, view_last(&s->view) + 1, news);
+        return OK;
+    }
+    TRY(e);
+    if (news->mailbox->highest_modseq <= s->at.expunged_at.v)
+        return OK;
+    struct change *changes;
+    size_t n;
+    bool complete;
+    TRY(changes_read(s, snap, a, &changes, &n, &complete));
+    TRY(complete ? news_from_changes(s, snap, changes, n, a, news)
+                 : news_from_entries(s, snap, a, news));
+    if (news->mailbox->uidnext > s->at.uidnext)
+        TRY(snap_uids(snap, s->at.mailbox, (msg_uid){s->at.uidnext}, a, &news->added,
+                      &news->n_added));
+    return OK;
+}
+
+void row_set_flags(const struct imap_session *s, const struct entry *e, Thurn__FetchRow *row)
+{
+    row->seq = view_seq(&s->view, e->uid).v;
+    row->uid = e->uid.v;
+    row->items |= THURN__FETCH_ITEM__FETCH_FLAGS | THURN__FETCH_ITEM__FETCH_UID;
+    row->system = e->flags;
+    if (view_seq(&s->recent, e->uid).v)
+        row->system |= THURN__SYSTEM_FLAG__FLAG_RECENT;
+    row->keywords = e->keywords;
+}
+
+static uint32_t recent_count(const struct imap_session *s)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < s->recent.n; i++) {
+        const struct view_run *r = &s->recent.runs[i];
+        count += view_count(&s->view, r->first, r->first + r->count - 1);
+    }
+    return count;
+}
+
+struct err session_claim_recent(struct imap_session *s, uint32_t uidnext)
+{
+    msg_uid from = s->at.read_only
+                       ? account_first_recent(s->account, s->at.mailbox)
+                       : account_claim_recent(s->account, s->at.mailbox, (msg_uid){uidnext});
+    uint32_t first = MAX(MAX(from.v, s->at.uidnext), view_last(&s->recent) + 1);
+    if (first < uidnext)
+        TRY(view_add(&s->recent, &(struct uid_run){first, uidnext - first}, 1));
+    s->at.uidnext = uidnext;
+    return OK;
+}
+
+static void updates_set_names(Thurn__ImapUpdates *u, const Thurn__Mailbox *m)
+{
+    u->has_flag_names = true;
+    u->n_keywords = m->n_keywords;
+    u->keywords = m->keywords;
+}
+
+static struct err updates_send(struct imap_session *s, uint32_t serial, const Thurn__ImapUpdates *u)
+{
+    return s->host->send(s->host_session, RPC_IMAP_UPDATES, serial, &u->base, (struct str){0});
+}
+
+struct err session_tell_names(struct imap_session *s, uint32_t serial, const Thurn__Mailbox *m)
+{
+    if (m->n_keywords <= s->keywords_told)
+        return OK;
+    Thurn__ImapUpdates u = THURN__IMAP_UPDATES__INIT;
+    updates_set_names(&u, m);
+    s->keywords_told = m->n_keywords;
+    return updates_send(s, serial, &u);
+}
+
+/* Brings the view up to date. What cannot be done for want of memory is told another time: the
+ * client's view and ours stay the same. */
+static struct err news_apply(struct imap_session *s, struct news *news, struct arena *a,
+                             bool expunges)
+{
+    uint32_t *seqs = arena_array(a, uint32_t, news->n_gone + 1);
+    struct err e = seqs ? OK : err_make(E_LIMIT, "no room for changes");
+    for (size_t i = 0; seqs && i < news->n_gone; i++)
+        seqs[i] = view_seq(&s->view, (msg_uid){news->gone[i]}).v - (uint32_t)i;
+    bool none_gone = news->n_gone == 0;
+    if (!expunges || !seqs)
+        news->n_gone = 0;
+    struct err removed = view_remove(&s->view, news->gone, news->n_gone);
+    if (removed.code != E_OK) {
+        news->n_gone = 0;
+        e = removed;
+    }
+    news->gone = seqs;
+    if (none_gone || news->n_gone)
+        s->at.expunged_at = news->at;
+    struct err added = view_add(&s->view, news->added, news->n_added);
+    if (added.code == E_OK && news->mailbox && news->mailbox->uidnext > s->at.uidnext)
+        added = session_claim_recent(s, news->mailbox->uidnext);
+    if (added.code != E_OK) {
+        news->n_added = 0;
+        e = added;
+    }
+    s->at.flags_at = news->at;
+    return e;
+}
+
+/* One frame: what of the expunges fits, and behind the last of them EXISTS and flags. */
+static struct err news_send_some(struct imap_session *s, uint32_t serial, struct news *news,
+                                 Thurn__FetchRow *rows, Thurn__FetchRow **row_pointers)
+{
+    Thurn__ImapUpdates u = THURN__IMAP_UPDATES__INIT;
+    u.n_expunged = MIN(news->n_gone, FRAME_EXPUNGES);
+    u.expunged = news->gone;
+    news->gone += u.n_expunged;
+    news->n_gone -= u.n_expunged;
+    if (news->n_gone)
+        return updates_send(s, serial, &u);
+    if (news->n_added) {
+        u.has_exists = true;
+        u.exists = s->view.count;
+        u.recent = recent_count(s);
+        news->n_added = 0;
+    }
+    if (news->mailbox && news->mailbox->n_keywords > s->keywords_told) {
+        updates_set_names(&u, news->mailbox);
+        s->keywords_told = news->mailbox->n_keywords;
+    }
+    for (; u.n_flags < FRAME_ROWS && news->n_flags; news->flags++, news->n_flags--) {
+        Thurn__FetchRow *row = &rows[u.n_flags];
+        thurn__fetch_row__init(row);
+        row_set_flags(s, news->flags, row);
+        row_pointers[u.n_flags] = row;
+        u.n_flags += row->seq != 0;
+    }
+    u.flags = row_pointers;
+    return updates_send(s, serial, &u);
+}
+
+static bool news_left(const struct imap_session *s, const struct news *news)
+{
+    return news->n_gone || news->n_added || news->n_flags ||
+           (news->mailbox && news->mailbox->n_keywords > s->keywords_told);
+}
+
+static struct err news_send(struct imap_session *s, uint32_t serial, struct news *news,
+                            struct arena *a)
+{
+    size_t n = MIN(news->n_flags, FRAME_ROWS) + 1;
+    Thurn__FetchRow *rows = arena_array(a, Thurn__FetchRow, n);
+    Thurn__FetchRow **row_pointers = arena_array(a, Thurn__FetchRow *, n);
+    if (!rows || !row_pointers)
+        return err_make(E_LIMIT, "no room for changes");
+    while (news_left(s, news))
+        TRY(news_send_some(s, serial, news, rows, row_pointers));
+    return OK;
+}
+
+struct err session_tell(struct imap_session *s, uint32_t serial, bool expunges)
+{
+    if (s->state != SELECTED || (account_modseq(s->account).v <= s->at.flags_at.v &&
+                                 !(expunges && s->at.expunged_at.v < s->at.flags_at.v)))
+        return OK;
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, NEWS_BUDGET);
+    struct snap *snap;
+    struct news news;
+    TRY(snap_open(s->account, &snap));
+    struct err e = news_read(s, snap, &a, &news);
+    snap_close(snap);
+    TRY(e);
+    e = news_apply(s, &news, &a, expunges);
+    TRY(news_send(s, serial, &news, &a));
+    return e;
+}

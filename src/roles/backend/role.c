@@ -123,30 +123,18 @@ static void stop(struct role *r)
     backend_stop(&self->b);
 }
 
-/* What the store, RocksDB and the control socket need beyond the common ones. */
+/* Beyond the common ones: files in the data directory, for the store and RocksDB, and the control
+ * socket. */
 /* clang-format off */
 static const int syscalls[] = {
-    /* files */
-    SYS_open,        SYS_openat,     SYS_creat,     SYS_close,      SYS_stat,
-    SYS_fstat,       SYS_lstat,      SYS_newfstatat, SYS_statx,     SYS_access,
-    SYS_faccessat,   SYS_faccessat2, SYS_readlink,  SYS_readlinkat, SYS_getdents64,
-    SYS_lseek,       SYS_pread64,    SYS_pwrite64,  SYS_preadv,     SYS_pwritev,
-    SYS_read,        SYS_write,      SYS_readv,     SYS_writev,     SYS_fsync,
-    SYS_fdatasync,   SYS_sync_file_range, SYS_ftruncate, SYS_fallocate, SYS_fadvise64,
-    SYS_readahead,   SYS_rename,     SYS_renameat,  SYS_renameat2,  SYS_unlink,
-    SYS_unlinkat,    SYS_rmdir,      SYS_mkdir,     SYS_mkdirat,    SYS_link,
-    SYS_linkat,      SYS_flock,      SYS_fcntl,     SYS_statfs,     SYS_fstatfs,
-    SYS_getcwd,      SYS_umask,      SYS_fchmod,    SYS_ioctl,
-    /* memory and threads */
-    SYS_mmap,        SYS_munmap,     SYS_mprotect,  SYS_madvise,    SYS_mremap,
-    SYS_sched_getaffinity, SYS_sched_yield, SYS_getcpu, SYS_sysinfo, SYS_getrusage,
-    SYS_prlimit64,   SYS_getrlimit,  SYS_prctl,     SYS_uname,      SYS_getpriority,
-    SYS_setpriority, SYS_getuid,     SYS_geteuid,   SYS_getpid,     SYS_gettid,
-    /* the control socket */
-    SYS_accept4,     SYS_getsockopt, SYS_getpeername,
+    SYS_access, SYS_faccessat, SYS_faccessat2, SYS_fadvise64, SYS_fallocate, SYS_fdatasync,
+    SYS_flock, SYS_fstatfs, SYS_fsync, SYS_getcwd, SYS_getdents64, SYS_link, SYS_linkat, SYS_lstat,
+    SYS_mkdir, SYS_mkdirat, SYS_openat, SYS_readahead, SYS_readlink, SYS_rename, SYS_renameat,
+    SYS_renameat2, SYS_rmdir, SYS_stat, SYS_statfs, SYS_statx, SYS_sync_file_range, SYS_unlink,
+    SYS_unlinkat,
+    SYS_accept4, SYS_getsockopt,
     -1,
 };
-
 /* clang-format on */
 
 const struct role_ops role_backend = {

@@ -4,7 +4,7 @@
 
 #include <sys/syscall.h>
 
-enum { FRONTEND_STOP_MS = 3000 };
+enum { FRONTEND_STOP_MS = 3000, FRONTEND_LOOK_MS = 50 };
 
 /* ------------------------------------------------------------------------------------- entrances
  */
@@ -214,10 +214,27 @@ static void frontend_reload(struct role *r)
     frontend_read_settings(r->self);
 }
 
-static void on_stop_late(void *arg)
+/* Goodbyes that are sent need not be waited for until each client has closed. */
+static size_t frontend_unserved(const struct frontend *fe)
+{
+    size_t n = 0;
+    list_each (l, &fe->clients) {
+        const struct client *c = container_of(l, struct client, link);
+        n += !c->finished || conn_backlog(c->conn) > 0;
+    }
+    return n;
+}
+
+static void on_stop_look(void *arg)
 {
     struct frontend *fe = arg;
-    log_warn("frontend.stopped-with-clients", LF_U64("clients", fe->n_clients));
+    size_t unserved = frontend_unserved(fe);
+    if (unserved && clock_mono_us() < fe->stop_by) {
+        timer_set(fe->stop_timer, FRONTEND_LOOK_MS);
+        return;
+    }
+    if (unserved)
+        log_warn("frontend.stopped-with-clients", LF_U64("clients", unserved));
     role_exit(fe->role, 0);
 }
 
@@ -232,7 +249,9 @@ static void frontend_stop(struct role *r)
         role_exit(r, 0);
         return;
     }
-    timer_set(timer_new(r->loop, on_stop_late, fe), FRONTEND_STOP_MS);
+    fe->stop_by = clock_mono_us() + FRONTEND_STOP_MS * UINT64_C(1000);
+    fe->stop_timer = timer_new(r->loop, on_stop_look, fe);
+    timer_set(fe->stop_timer, FRONTEND_LOOK_MS);
     list_each (l, &fe->clients) {
         client_stop(container_of(l, struct client, link));
     }

@@ -33,6 +33,8 @@ struct frontend {
     size_t n_cleartext;
     struct buf out; /* scratch for what is being printed */
     bool stopping;
+    uint64_t stop_by; /* clock_mono_us: no client is waited for any longer */
+    struct timer *stop_timer;
 };
 
 /* Whether a client may try passwords: under TLS, or from where the operator permits it. */

@@ -1,11 +1,12 @@
 #include "imap/wire/wire.h"
 
-enum { RPC_NONE = 0 };
+enum { RPC_IMAP_NONE = 0 };
 
 /* clang-format off */
 #define ROW(VERB, states_, flags_, parse_, frame_, capability_, when_, rfc)                        \
-    [IMAP_##VERB] = {.name = STR_INIT(#VERB), .verb = IMAP_##VERB, .states = WIRE_STATES_##states_,            \
-                     .flags = WIRE_##flags_, .parse = wire_parse_##parse_, .frame = RPC_##frame_,       \
+    [IMAP_##VERB] = {.name = STR_INIT(#VERB), .verb = IMAP_##VERB,                                 \
+                     .states = WIRE_STATES_##states_, .flags = WIRE_##flags_,                      \
+                     .parse = wire_parse_##parse_, .frame = RPC_IMAP_##frame_,                     \
                      .capability = (capability_), .when = SHOW_##when_},
 const struct wire_command wire_commands[IMAP_VERBS] = {IMAP_COMMANDS(ROW)};
 #undef ROW

@@ -14,10 +14,10 @@ enum wire_states {
     WIRE_STATES_ANY = IMAP_ANY,
     WIRE_STATES_BEFORE = IMAP_NOT_AUTHENTICATED,
     WIRE_STATES_AFTER = IMAP_AUTHENTICATED | IMAP_SELECTED,
-    WIRE_STATES_SELECTED = IMAP_SELECTED,
+    WIRE_STATES_OPEN = IMAP_SELECTED,
 };
 enum wire_flags {
-    WIRE_PLAIN = 0,
+    WIRE_NO = 0,
     WIRE_UID = 1, /* has a UID form */
 };
 /* When a capability is shown. Those for logging in are shown before it only. */
@@ -31,35 +31,35 @@ enum wire_when {
 };
 
 /* clang-format off */
-/* Verb (and name), states (enum wire_states), flags, parse function, request frame or NONE, the
- * capability that announces the command, when that is shown, and where the command is described
- * (a section of RFC 3501, or another RFC). */
-#define IMAP_COMMANDS(X)                                                                                          \
-    X(CAPABILITY,  ANY,      PLAIN, none,         NONE,           "IMAP4rev1",          ALWAYS,       "6.1.1")    \
-    X(NOOP,        ANY,      PLAIN, noop,         IMAP_NOOP,      "",                   NEVER,        "6.1.2")    \
-    X(LOGOUT,      ANY,      PLAIN, none,         NONE,           "",                   NEVER,        "6.1.3")    \
-    X(STARTTLS,    BEFORE,   PLAIN, none,         NONE,           "STARTTLS",           STARTTLS,     "6.2.1")    \
-    X(AUTHENTICATE,BEFORE,   PLAIN, authenticate, NONE,           "AUTH=PLAIN",         LOGIN,        "6.2.2")    \
-    X(LOGIN,       BEFORE,   PLAIN, login,        IMAP_LOGIN,     "LOGINDISABLED",      NO_LOGIN,     "6.2.3")    \
-    X(SELECT,      AFTER,    PLAIN, select,       IMAP_SELECT,    "",                   NEVER,        "6.3.1")    \
-    X(EXAMINE,     AFTER,    PLAIN, select,       IMAP_SELECT,    "",                   NEVER,        "6.3.2")    \
-    X(CREATE,      AFTER,    PLAIN, create,       IMAP_CREATE,    "CREATE-SPECIAL-USE", ALWAYS,       "RFC 6154") \
-    X(DELETE,      AFTER,    PLAIN, delete,       IMAP_DELETE,    "",                   NEVER,        "6.3.4")    \
-    X(RENAME,      AFTER,    PLAIN, rename,       IMAP_RENAME,    "",                   NEVER,        "6.3.5")    \
-    X(SUBSCRIBE,   AFTER,    PLAIN, subscribe,    IMAP_SUBSCRIBE, "",                   NEVER,        "6.3.6")    \
-    X(UNSUBSCRIBE, AFTER,    PLAIN, subscribe,    IMAP_SUBSCRIBE, "",                   NEVER,        "6.3.7")    \
-    X(LIST,        AFTER,    PLAIN, list,         IMAP_LIST,      "SPECIAL-USE",        ALWAYS,       "RFC 6154") \
-    X(LSUB,        AFTER,    PLAIN, lsub,         IMAP_LIST,      "",                   NEVER,        "6.3.9")    \
-    X(STATUS,      AFTER,    PLAIN, status,       IMAP_STATUS,    "",                   NEVER,        "6.3.10")   \
-    X(APPEND,      AFTER,    PLAIN, append,       IMAP_APPEND,    "",                   NEVER,        "6.3.11")   \
-    X(CHECK,       SELECTED, PLAIN, noop,         IMAP_NOOP,      "",                   NEVER,        "6.4.1")    \
-    X(CLOSE,       SELECTED, PLAIN, close,        IMAP_CLOSE,     "",                   NEVER,        "6.4.2")    \
-    X(EXPUNGE,     SELECTED, UID,   expunge,      IMAP_EXPUNGE,   "UIDPLUS",            ALWAYS,       "RFC 4315") \
-    X(SEARCH,      SELECTED, UID,   search,       IMAP_SEARCH,    "",                   NEVER,        "6.4.4")    \
-    X(FETCH,       SELECTED, UID,   fetch,        IMAP_FETCH,     "",                   NEVER,        "6.4.5")    \
-    X(STORE,       SELECTED, UID,   store,        IMAP_STORE,     "",                   NEVER,        "6.4.6")    \
-    X(COPY,        SELECTED, UID,   copy,         IMAP_COPY,      "",                   NEVER,        "6.4.7")    \
-    X(IDLE,        AFTER,    PLAIN, idle,         IMAP_IDLE,      "IDLE",               ALWAYS,       "RFC 2177")
+/* Verb (and name), states (enum wire_states), UID form or NO, parse function, request frame or
+ * NONE, the capability that announces the command, when that is shown, and where the command is
+ * described (a section of RFC 3501, or another RFC). */
+#define IMAP_COMMANDS(X)                                                                           \
+  X(CAPABILITY,   ANY,    NO,  none,         NONE,      "IMAP4rev1",          ALWAYS,   "6.1.1")   \
+  X(NOOP,         ANY,    NO,  noop,         NOOP,      "",                   NEVER,    "6.1.2")   \
+  X(LOGOUT,       ANY,    NO,  none,         NONE,      "",                   NEVER,    "6.1.3")   \
+  X(STARTTLS,     BEFORE, NO,  none,         NONE,      "STARTTLS",           STARTTLS, "6.2.1")   \
+  X(AUTHENTICATE, BEFORE, NO,  authenticate, NONE,      "AUTH=PLAIN",         LOGIN,    "6.2.2")   \
+  X(LOGIN,        BEFORE, NO,  login,        LOGIN,     "LOGINDISABLED",      NO_LOGIN, "6.2.3")   \
+  X(SELECT,       AFTER,  NO,  select,       SELECT,    "",                   NEVER,    "6.3.1")   \
+  X(EXAMINE,      AFTER,  NO,  select,       SELECT,    "",                   NEVER,    "6.3.2")   \
+  X(CREATE,       AFTER,  NO,  create,       CREATE,    "CREATE-SPECIAL-USE", ALWAYS,   "RFC6154") \
+  X(DELETE,       AFTER,  NO,  delete,       DELETE,    "",                   NEVER,    "6.3.4")   \
+  X(RENAME,       AFTER,  NO,  rename,       RENAME,    "",                   NEVER,    "6.3.5")   \
+  X(SUBSCRIBE,    AFTER,  NO,  subscribe,    SUBSCRIBE, "",                   NEVER,    "6.3.6")   \
+  X(UNSUBSCRIBE,  AFTER,  NO,  subscribe,    SUBSCRIBE, "",                   NEVER,    "6.3.7")   \
+  X(LIST,         AFTER,  NO,  list,         LIST,      "SPECIAL-USE",        ALWAYS,   "RFC6154") \
+  X(LSUB,         AFTER,  NO,  lsub,         LIST,      "",                   NEVER,    "6.3.9")   \
+  X(STATUS,       AFTER,  NO,  status,       STATUS,    "",                   NEVER,    "6.3.10")  \
+  X(APPEND,       AFTER,  NO,  append,       APPEND,    "",                   NEVER,    "6.3.11")  \
+  X(CHECK,        OPEN,   NO,  noop,         NOOP,      "",                   NEVER,    "6.4.1")   \
+  X(CLOSE,        OPEN,   NO,  close,        CLOSE,     "",                   NEVER,    "6.4.2")   \
+  X(EXPUNGE,      OPEN,   UID, expunge,      EXPUNGE,   "UIDPLUS",            ALWAYS,   "RFC4315") \
+  X(SEARCH,       OPEN,   UID, search,       SEARCH,    "",                   NEVER,    "6.4.4")   \
+  X(FETCH,        OPEN,   UID, fetch,        FETCH,     "",                   NEVER,    "6.4.5")   \
+  X(STORE,        OPEN,   UID, store,        STORE,     "",                   NEVER,    "6.4.6")   \
+  X(COPY,         OPEN,   UID, copy,         COPY,      "",                   NEVER,    "6.4.7")   \
+  X(IDLE,         AFTER,  NO,  idle,         IDLE,      "IDLE",               ALWAYS,   "RFC2177")
 
 /* What works without a command of its own: capability, when it is shown, RFC, and where it is. */
 #define IMAP_EXTENSIONS(X)                                   \

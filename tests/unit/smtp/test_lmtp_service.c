@@ -1,0 +1,256 @@
+#include "base/base.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <ftw.h>
+
+#include "smtp/lmtp_head.h"
+#include "smtp/lmtp_service.h"
+
+/* -------------------------------------------------------------------------------- generated head
+ */
+
+static Thurn__Mailaddr address(struct str local, struct str domain)
+{
+    Thurn__Mailaddr a = THURN__MAILADDR__INIT;
+    a.local = pb_bytes(local);
+    a.domain = pb_bytes(domain);
+    return a;
+}
+
+struct letter {
+    Thurn__Mailaddr sender, recipient;
+    Thurn__Mailaddr *recipients[1];
+    Thurn__LmtpDeliver request;
+    struct lmtp_message m;
+};
+
+static void letter_make(struct letter *l)
+{
+    l->sender = address(STR("sender"), STR("example.org"));
+    l->recipient = address(STR("alice"), STR("example.test"));
+    l->recipients[0] = &l->recipient;
+    l->request = (Thurn__LmtpDeliver)THURN__LMTP_DELIVER__INIT;
+    l->request.delivery = pb_bytes(STR("0123456789abcdef"));
+    l->request.sender = &l->sender;
+    l->request.recipients = l->recipients;
+    l->request.n_recipients = 1;
+    l->request.helo = pb_bytes(STR("client.example.org"));
+    l->request.trace = pb_bytes(STR("abc123"));
+    l->m = (struct lmtp_message){.request = &l->request,
+                                 .peer = STR("192.0.2.1"),
+                                 .hostname = STR("mail.example.test"),
+                                 .now = 1795700000};
+}
+
+static void head_is(const struct letter *l, const char *want)
+{
+    struct buf head CLEANUP(buf_free) = {0};
+    lmtp_head(&l->m, &l->recipient, &head);
+    buf_byte(&head, 0);
+    assert_string_equal((const char *)head.p, want);
+}
+
+static void a_delivered_message_shows_its_way(void **state)
+{
+    (void)state;
+    struct letter l;
+    letter_make(&l);
+    head_is(&l, "Return-Path: <sender@example.org>\r\n"
+                "Delivered-To: alice@example.test\r\n"
+                "Received: from client.example.org ([192.0.2.1])\r\n"
+                "\tby mail.example.test with LMTP id abc123\r\n"
+                "\tfor <alice@example.test>; Thu, 26 Nov 2026 13:33:20 +0000\r\n");
+    l.sender = address(STR(""), STR(""));
+    l.recipient = address(STR("al \"ice\\"), STR("example.test"));
+    l.m.peer = STR("2001:db8::1");
+    l.request.helo = pb_bytes(STR(""));
+    l.m.now = 951782400;
+    head_is(&l, "Return-Path: <>\r\n"
+                "Delivered-To: \"al \\\"ice\\\\\"@example.test\r\n"
+                "Received: from unknown ([IPv6:2001:db8::1])\r\n"
+                "\tby mail.example.test with LMTP id abc123\r\n"
+                "\tfor <\"al \\\"ice\\\\\"@example.test>; Tue, 29 Feb 2000 00:00:00 +0000\r\n");
+}
+
+/* Whatever a client says of itself, the head is three fields in printable ASCII. */
+static void no_client_can_add_a_header_line(void **state)
+{
+    (void)state;
+    static const struct str evil = STR_INIT("a\r\nX-Evil: yes\r\n\r\n\0\xff\x7f(><)\"\\;,");
+    struct letter l;
+    letter_make(&l);
+    l.sender = address(evil, evil);
+    l.recipient = address(evil, evil);
+    l.request.helo = l.request.trace = pb_bytes(evil);
+    l.m.hostname = l.m.peer = evil;
+    struct buf head CLEANUP(buf_free) = {0};
+    lmtp_head(&l.m, &l.recipient, &head);
+    struct cur c = cur_of(buf_str(&head));
+    static const struct str begins[] = {STR_INIT("Return-Path: <"), STR_INIT("Delivered-To: "),
+                                        STR_INIT("Received: from "), STR_INIT("\tby "),
+                                        STR_INIT("\tfor <")};
+    for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
+        struct str line = cur_until(&c, '\n');
+        assert_true(str_starts(line, begins[i]));
+        assert_true(str_ends(line, STR("\r")));
+        for (size_t k = 1; k + 1 < line.n; k++)
+            assert_in_range(line.p[k], ' ', '~');
+    }
+    assert_true(cur_end(&c) && !c.bad);
+}
+
+/* ------------------------------------------------------------------------------------- deliveries
+ */
+
+struct rig {
+    char dir[64];
+    struct store *store;
+    struct directory *d;
+    account_id alice;
+    pthread_mutex_t lock;
+    pthread_cond_t told;
+    unsigned done;
+    Thurn__Status status;
+};
+
+static int setup(void **state)
+{
+    struct rig *r = mem_alloc(sizeof *r);
+    (void)snprintf(r->dir, sizeof r->dir, "/tmp/thurn-lmtp-XXXXXX");
+    assert_non_null(mkdtemp(r->dir));
+    (void)pthread_mutex_init(&r->lock, NULL);
+    (void)pthread_cond_init(&r->told, NULL);
+    struct buf explain CLEANUP(buf_free) = {0};
+    const struct store_options options = {.dir = str_c(r->dir)};
+    assert_int_equal(store_open(&options, &r->store, &explain).code, E_OK);
+    const struct directory_options cheap = {.argon2_memory_kib = 64, .argon2_passes = 1};
+    assert_int_equal(directory_open(r->store, &cheap, &r->d).code, E_OK);
+    assert_int_equal(directory_domain_add(r->d, STR("example.test")).code, E_OK);
+    const struct directory_password secret = {STR("secret"), false};
+    assert_int_equal(directory_account_add(r->d, STR("alice@example.test"), secret, &r->alice).code,
+                     E_OK);
+    *state = r;
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)st, (void)flag, (void)ftw;
+    return remove(path);
+}
+
+static int teardown(void **state)
+{
+    struct rig *r = *state;
+    directory_close(r->d);
+    store_close(r->store);
+    (void)nftw(r->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    free(r);
+    return 0;
+}
+
+static void told(Thurn__Status status, void *arg)
+{
+    struct rig *r = arg;
+    (void)pthread_mutex_lock(&r->lock);
+    r->status = status;
+    r->done++;
+    (void)pthread_cond_signal(&r->told);
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+static Thurn__Code deliver(struct rig *r, struct account *a, const struct lmtp_message *m)
+{
+    (void)pthread_mutex_lock(&r->lock);
+    unsigned before = r->done;
+    (void)pthread_mutex_unlock(&r->lock);
+    lmtp_deliver(a, m, 0, told, r);
+    (void)pthread_mutex_lock(&r->lock);
+    while (r->done == before)
+        (void)pthread_cond_wait(&r->told, &r->lock);
+    (void)pthread_mutex_unlock(&r->lock);
+    return r->status.code;
+}
+
+static void content_is(struct snap *s, email_id id, struct str tail)
+{
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, 1 << 20);
+    Thurn__StoredEmail *e;
+    assert_int_equal(snap_email(s, id, &a, &e).code, E_OK);
+    uint8_t *bytes = arena_alloc(&a, e->size);
+    assert_non_null(bytes);
+    assert_int_equal(snap_content(s, e, 0, bytes, e->size).code, E_OK);
+    struct str all = str_of(bytes, e->size);
+    assert_true(str_starts(all, STR("Return-Path: <sender@example.org>\r\n")));
+    assert_true(str_ends(all, tail));
+    assert_int_equal(e->head_size, all.n - tail.n);
+}
+
+static void a_repeated_delivery_is_in_the_mailbox_once(void **state)
+{
+    struct rig *r = *state;
+    static const struct str text = STR_INIT("Subject: hello\r\n\r\nA letter.\r\n");
+    struct letter l;
+    letter_make(&l);
+    struct buf record CLEANUP(buf_free) = {0};
+    email_record_flat(text.n, &record);
+    l.m.record = buf_str(&record);
+    l.m.body = body_new(text);
+    account_id id;
+    assert_int_equal(lmtp_recipient(r->d, &l.recipient, &id).code, THURN__CODE__DONE);
+    assert_int_equal(id.v, r->alice.v);
+    Thurn__Mailaddr nobody = address(STR("nobody"), STR("example.test"));
+    assert_int_equal(lmtp_recipient(r->d, &nobody, &id).code, THURN__CODE__NOT_FOUND);
+
+    struct account *a;
+    assert_int_equal(account_open(r->store, r->alice, &a).code, E_OK);
+    assert_int_equal(deliver(r, a, &l.m), THURN__CODE__DONE);
+    assert_int_equal(deliver(r, a, &l.m), THURN__CODE__DONE);
+    body_unref(l.m.body);
+
+    struct snap *s;
+    assert_int_equal(snap_open(a, &s).code, E_OK);
+    struct arena arena CLEANUP(arena_free);
+    arena_init(&arena, 1 << 20);
+    Thurn__Mailbox *inbox;
+    assert_int_equal(snap_mailbox_named(s, STR("INBOX"), &arena, &inbox).code, E_OK);
+    assert_int_equal(inbox->exists, 1);
+    struct entry e;
+    assert_int_equal(snap_entry(s, (mailbox_id){inbox->id}, (msg_uid){1}, &e).code, E_OK);
+    assert_int_equal(e.internal_date, l.m.now);
+    assert_int_equal(e.flags, 0);
+    content_is(s, e.email, text);
+    snap_close(s);
+    account_close(a);
+}
+
+static void each_recipient_of_a_delivery_is_remembered_by_itself(void **state)
+{
+    (void)state;
+    struct letter l;
+    letter_make(&l);
+    change_id a = lmtp_change_id(&l.request, 0), b = lmtp_change_id(&l.request, 1);
+    assert_memory_not_equal(&a, &b, sizeof a);
+    l.request.delivery = pb_bytes(STR("0123456789abcdeg"));
+    b = lmtp_change_id(&l.request, 0);
+    assert_memory_not_equal(&a, &b, sizeof a);
+}
+
+int main(void)
+{
+    log_open("test", 0, LOG_ERROR);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_delivered_message_shows_its_way),
+        cmocka_unit_test(no_client_can_add_a_header_line),
+        cmocka_unit_test_setup_teardown(a_repeated_delivery_is_in_the_mailbox_once, setup,
+                                        teardown),
+        cmocka_unit_test(each_recipient_of_a_delivery_is_remembered_by_itself),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -12,7 +12,6 @@
 
 enum { BLOCK_FORMAT = 1, DIRECTORY_FORMAT = 1 };
 enum column { COL_UID = 1, COL_FLAGS, COL_KEYWORDS, COL_MODSEQ, COL_DATE, COL_SIZE, COL_EMAIL };
-enum { FLAGS_ALL = 31 };
 
 static uint64_t zigzag(uint64_t difference)
 {

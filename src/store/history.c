@@ -11,7 +11,7 @@
  * Lines are in the order of their UIDs; a change of more than CHANGES_CHUNK lines goes on in the
  * next chunk.
  */
-enum { LINE_KINDS = 3, FLAGS_ALL = 31 };
+enum { LINE_KINDS = 3 };
 
 void changes_begin(struct buf *out, account_id a, size_t n_lines)
 {

@@ -65,6 +65,9 @@ enum {
     CHANGES_CHUNK = 1024 /* lines in one value of the change log */
 };
 
+/* Bits of an entry's flags: Thurn__SystemFlag without \Recent. */
+enum { FLAG_SEEN = 1, FLAG_DELETED = 8, FLAGS_ALL = 31 };
+
 /* The beginning of all keys of an account, of all of one kind, of one mailbox within a kind. */
 static inline void key_account(struct key *k, account_id a)
 {

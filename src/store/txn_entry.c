@@ -1,7 +1,5 @@
 #include "store/model.h"
 
-enum { FLAG_SEEN = 1, FLAG_DELETED = 8, FLAGS_ALL = 31 };
-
 /* Takes an entry out of the counters of its mailbox, or puts it in. */
 static void box_count(struct txn *t, struct txn_box *b, const struct entry *e, int by)
 {

@@ -54,6 +54,8 @@ static UNUSED void house_open(struct house *h)
 
 static UNUSED void house_close(struct house *h)
 {
+    if (!h->store)
+        return;
     account_close(h->alice);
     h->alice = NULL;
     store_close(h->store);

@@ -1,0 +1,59 @@
+/* The check of a store, in pieces. Private to the check. */
+#ifndef THURN_STORE_CHECK_H
+#define THURN_STORE_CHECK_H
+
+#include "store/model.h"
+
+/* An email record, and how often entries were seen that show it. */
+struct check_email {
+    uint64_t id, size;
+    uint32_t refs, seen;
+};
+/* A body that emails need, up to this byte. */
+struct check_body {
+    uint64_t id, end;
+    bool placed;
+};
+struct check_box {
+    Thurn__Mailbox *pb;
+    bool dead;  /* deleted, kept for history */
+    bool named; /* the index of names leads to it */
+};
+
+struct checker {
+    struct engine *engine;
+    struct view *view;
+    store_finding found;
+    void *arg;
+    /* The account that is being looked at. */
+    account_id account;
+    struct arena arena; /* records of mailboxes */
+    Thurn__AccountHead *head;
+    struct check_box *boxes;
+    size_t n_boxes, cap_boxes;
+    struct check_email *emails; /* ascending ids */
+    size_t n_emails, cap_emails;
+    struct check_body *bodies; /* ascending ids */
+    size_t n_bodies, cap_bodies;
+};
+
+void check_say(const struct checker *c, const char *fmt, ...) PRINTF(2, 3);
+/* Calls `each` for the keys of a kind of the account; `rest` is the key behind the kind. */
+typedef void (*check_each)(struct checker *c, struct str rest, struct str value, void *arg);
+MUST_CHECK struct err check_kind(struct checker *c, enum key_kind kind, check_each each, void *arg);
+/* The same within a mailbox; `rest` is behind the mailbox. */
+MUST_CHECK struct err check_mailbox_kind(struct checker *c, enum key_kind kind, mailbox_id m,
+                                         check_each each, void *arg);
+/* Unpacks a record of this account; says what is wrong with `what` and returns false. */
+bool check_unpack(const struct checker *c, const ProtobufCMessageDescriptor *type, struct str value,
+                  struct arena *a, const char *what, void *out_message);
+struct check_box *check_box_of(const struct checker *c, uint32_t id);
+struct check_email *check_email_of(const struct checker *c, uint64_t id);
+/* Makes room for one more element of an array. */
+void *check_grow(void *array, size_t n, size_t *cap, size_t size);
+
+MUST_CHECK struct err check_emails(struct checker *c); /* check_email.c */
+void check_email_refs(const struct checker *c);        /* after the mailboxes */
+MUST_CHECK struct err check_mailbox(struct checker *c, const struct check_box *box);
+
+#endif

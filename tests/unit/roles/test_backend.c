@@ -1,0 +1,551 @@
+#include "test_backend_rig.h"
+
+static int setup(void **state)
+{
+    *state = rig_new();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    rig_free(*state);
+    return 0;
+}
+
+static const struct str none = {NULL, 0};
+static const struct str letter = STR_INIT("Subject: hello\r\n\r\nA letter.\r\n");
+
+/* ------------------------------------------------------------------------------------------- LMTP
+ */
+
+static Thurn__Mailaddr mailaddr(const char *local)
+{
+    Thurn__Mailaddr a = THURN__MAILADDR__INIT;
+    a.local = pb_bytes(str_c(local));
+    a.domain = pb_bytes(STR("example.test"));
+    return a;
+}
+
+static Thurn__Code ask_recipient(struct end *lmtp, const char *local)
+{
+    Thurn__Mailaddr a = mailaddr(local);
+    Thurn__LmtpRecipient m = THURN__LMTP_RECIPIENT__INIT;
+    m.address = &a;
+    rig_send(lmtp, RPC_LMTP_RECIPIENT, &m, none, -1);
+    struct frame *f = rig_expect(lmtp, RPC_LMTP_RECIPIENT_ANSWER);
+    Thurn__Code code = ((const Thurn__LmtpRecipientAnswer *)f->message)->status->code;
+    frame_free(f);
+    return code;
+}
+
+static void send_delivery(struct end *lmtp, const char *const *locals, size_t n, struct str text,
+                          int fd)
+{
+    Thurn__Mailaddr addresses[8], *pointers[8];
+    for (size_t i = 0; i < n; i++) {
+        addresses[i] = mailaddr(locals[i]);
+        pointers[i] = &addresses[i];
+    }
+    Thurn__Mailaddr sender = mailaddr("sender");
+    uint8_t id[16];
+    random_bytes(id, sizeof id);
+    Thurn__LmtpDeliver m = THURN__LMTP_DELIVER__INIT;
+    m.delivery = pb_bytes(str_of(id, sizeof id));
+    m.sender = &sender;
+    m.recipients = pointers;
+    m.n_recipients = n;
+    m.size = text.n;
+    rig_send(lmtp, RPC_LMTP_DELIVER, &m, fd < 0 ? text : none, fd);
+}
+
+/* The codes of all recipients, which must be the same. */
+static Thurn__Code delivered(struct end *lmtp, size_t n)
+{
+    struct frame *f = rig_expect(lmtp, RPC_LMTP_DELIVER_ANSWER);
+    const Thurn__LmtpDeliverAnswer *m = (const Thurn__LmtpDeliverAnswer *)f->message;
+    assert_int_equal(m->n_recipients, n);
+    Thurn__Code code = m->recipients[0]->code;
+    for (size_t i = 1; i < n; i++)
+        assert_int_equal(m->recipients[i]->code, code);
+    frame_free(f);
+    return code;
+}
+
+static const char *const alice_only[] = {"alice"};
+
+static void send_to_alice(struct end *lmtp)
+{
+    assert_int_equal(ask_recipient(lmtp, "alice"), THURN__CODE__DONE);
+    send_delivery(lmtp, alice_only, 1, letter, -1);
+}
+
+static void a_message_reaches_all_its_recipients(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    account_id bob = rig_account(r, STR("bob@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    assert_int_equal(ask_recipient(lmtp, "alice"), THURN__CODE__DONE);
+    assert_int_equal(ask_recipient(lmtp, "nobody"), THURN__CODE__NOT_FOUND);
+    assert_int_equal(ask_recipient(lmtp, "bob"), THURN__CODE__DONE);
+    static const char *const both[] = {"alice", "bob"};
+    send_delivery(lmtp, both, 2, letter, -1);
+    assert_int_equal(delivered(lmtp, 2), THURN__CODE__DONE);
+    size_t flat;
+    assert_int_equal(rig_inbox(r, alice, &flat), 1);
+    assert_int_equal(flat, 0);
+    assert_int_equal(rig_inbox(r, bob, NULL), 1);
+}
+
+static void a_large_message_comes_as_sealed_memory(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    size_t n = 300 * KB;
+    uint8_t *bytes = mem_alloc(n);
+    memset(bytes, 'x', n);
+    struct sealed s;
+    assert_int_equal(sealed_new(&s, n).code, E_OK);
+    assert_int_equal(sealed_put(&s, str_of(bytes, n)).code, E_OK);
+    assert_int_equal(sealed_finish(&s).code, E_OK);
+    assert_int_equal(ask_recipient(lmtp, "alice"), THURN__CODE__DONE);
+    send_delivery(lmtp, alice_only, 1, str_of(bytes, n), s.fd);
+    assert_int_equal(delivered(lmtp, 1), THURN__CODE__DONE);
+    assert_int_equal(rig_inbox(r, alice, NULL), 1);
+
+    assert_int_equal(ask_recipient(lmtp, "alice"), THURN__CODE__DONE);
+    send_delivery(lmtp, alice_only, 1, str_of(bytes, 2048 * KB), s.fd);
+    assert_int_equal(delivered(lmtp, 1), THURN__CODE__TOO_LARGE);
+
+    assert_int_equal(ask_recipient(lmtp, "alice"), THURN__CODE__DONE);
+    send_delivery(lmtp, alice_only, 1, str_of(bytes, n - 1), s.fd); /* not its size */
+    rig_expect_closed(lmtp);
+    assert_int_equal(rig_inbox(r, alice, NULL), 1);
+    sealed_free(&s);
+    free(bytes);
+}
+
+static void who_was_not_accepted_gets_no_mail(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    send_delivery(lmtp, alice_only, 1, letter, -1);
+    rig_expect_closed(lmtp);
+    struct end *second = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    send_to_alice(second);
+    assert_int_equal(delivered(second, 1), THURN__CODE__DONE);
+    send_delivery(second, alice_only, 1, letter, -1); /* that was the transaction before */
+    rig_expect_closed(second);
+    assert_int_equal(rig_inbox(r, alice, NULL), 1);
+}
+
+static void many_deliveries_to_one_account_all_arrive(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    rig_scanner(r, 1, 1, SCAN_WELL);
+    struct end *lmtp[16];
+    for (size_t i = 0; i < ARRAY_LEN(lmtp); i++)
+        lmtp[i] = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    enum { ROUNDS = 10 };
+    for (size_t round = 0; round < ROUNDS; round++) {
+        for (size_t i = 0; i < ARRAY_LEN(lmtp); i++)
+            send_to_alice(lmtp[i]);
+        for (size_t i = 0; i < ARRAY_LEN(lmtp); i++)
+            assert_int_equal(delivered(lmtp[i], 1), THURN__CODE__DONE);
+    }
+    assert_int_equal(rig_inbox(r, alice, NULL), ROUNDS * ARRAY_LEN(lmtp));
+}
+
+/* --------------------------------------------------------------------------------------- scanners
+ */
+
+static void a_message_that_kills_its_scanner_is_delivered_flat(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_DIE);
+    struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    send_to_alice(lmtp);
+    assert_int_equal(delivered(lmtp, 1), THURN__CODE__DONE);
+    size_t flat;
+    assert_int_equal(rig_inbox(r, alice, &flat), 1);
+    assert_int_equal(flat, 1);
+    assert_int_equal(r->retired, 1);
+}
+
+static void a_scanner_that_answers_nonsense_is_retired(void **state)
+{
+    static const enum scanner_mode modes[] = {SCAN_BADLY, SCAN_UNASKED};
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        rig_scanner(r, 1, 1 + i, modes[i]);
+        send_to_alice(lmtp);
+        assert_int_equal(delivered(lmtp, 1), THURN__CODE__DONE);
+        size_t flat;
+        assert_int_equal(rig_inbox(r, alice, &flat), i + 1);
+        assert_int_equal(flat, i + 1);
+        assert_int_equal(r->retired, i + 1);
+        assert_int_equal(r->last_retired, 1);
+        rig_expect_closed(r->scanners[1 + i].end);
+    }
+}
+
+static bool two_seen(void *arg)
+{
+    const struct rig *r = arg;
+    return r->scanners[0].seen == 2;
+}
+
+static void a_scanner_takes_only_its_first_message_with_it(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_NEVER);
+    struct end *first = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    struct end *second = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    send_to_alice(first);
+    send_to_alice(second);
+    rig_run(r, two_seen, r);
+    rig_scanner(r, 1, 1, SCAN_WELL);
+    struct end *third = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    send_to_alice(third); /* the other scanner's */
+    assert_int_equal(delivered(third, 1), THURN__CODE__DONE);
+    chan_free(r->scanners[0].end->chan); /* it ends with two of them */
+    r->scanners[0].end->chan = NULL;
+    assert_int_equal(delivered(first, 1), THURN__CODE__DONE);
+    assert_int_equal(delivered(second, 1), THURN__CODE__DONE);
+    size_t flat;
+    assert_int_equal(rig_inbox(r, alice, &flat), 3);
+    assert_int_equal(flat, 1);
+}
+
+static void a_scanner_that_never_answers_is_given_up(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    r->settings.scan_timeout = 30;
+    backend_settings(&r->b, &r->settings);
+    rig_scanner(r, 0, 1, SCAN_NEVER);
+    struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    send_to_alice(lmtp);
+    assert_int_equal(delivered(lmtp, 1), THURN__CODE__DONE);
+    assert_int_equal(r->retired, 1);
+    send_to_alice(lmtp); /* now there is none at all */
+    assert_int_equal(delivered(lmtp, 1), THURN__CODE__DONE);
+    size_t flat;
+    assert_int_equal(rig_inbox(r, alice, &flat), 2);
+    assert_int_equal(flat, 2);
+}
+
+static bool one_seen(void *arg)
+{
+    const struct rig *r = arg;
+    return r->scanners[0].seen == 1;
+}
+
+static void a_replaced_scanner_finishes_what_it_has(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_NEVER);
+    struct end *first = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    struct end *second = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    send_to_alice(first);
+    rig_run(r, one_seen, r);
+    rig_scanner(r, 0, 2, SCAN_WELL);
+    send_to_alice(second);
+    assert_int_equal(delivered(second, 1), THURN__CODE__DONE);
+    assert_int_equal(r->scanners[1].seen, 1);
+    rig_scanner_answer(&r->scanners[0]);
+    assert_int_equal(delivered(first, 1), THURN__CODE__DONE);
+    rig_expect_closed(r->scanners[0].end);
+    size_t flat;
+    assert_int_equal(rig_inbox(r, alice, &flat), 2);
+    assert_int_equal(flat, 0);
+    assert_int_equal(r->retired, 0);
+}
+
+/* ------------------------------------------------------------------------------------------- IMAP
+ */
+
+static Thurn__Code imap_done(struct end *imap)
+{
+    struct frame *f = rig_expect(imap, RPC_IMAP_DONE);
+    Thurn__Code code = ((const Thurn__ImapDone *)f->message)->status->code;
+    frame_free(f);
+    return code;
+}
+
+static Thurn__Code login(struct end *imap, const char *user, const char *password)
+{
+    Thurn__ImapLogin m = THURN__IMAP_LOGIN__INIT;
+    m.user = pb_bytes(str_c(user));
+    m.password = pb_bytes(str_c(password));
+    rig_send(imap, RPC_IMAP_LOGIN, &m, none, -1);
+    return imap_done(imap);
+}
+
+static Thurn__Code select_inbox(struct end *imap)
+{
+    Thurn__ImapSelect m = THURN__IMAP_SELECT__INIT;
+    m.mailbox = pb_bytes(STR("INBOX"));
+    rig_send(imap, RPC_IMAP_SELECT, &m, none, -1);
+    return imap_done(imap);
+}
+
+static Thurn__Code append(struct end *imap, struct str text)
+{
+    Thurn__ImapFlags flags = THURN__IMAP_FLAGS__INIT;
+    Thurn__ImapAppend m = THURN__IMAP_APPEND__INIT;
+    m.mailbox = pb_bytes(STR("INBOX"));
+    m.flags = &flags;
+    m.size = text.n;
+    rig_send(imap, RPC_IMAP_APPEND, &m, text, -1);
+    return imap_done(imap);
+}
+
+static void nothing_but_login_is_done_before_login(void **state)
+{
+    struct rig *r = *state;
+    (void)rig_account(r, STR("alice@example.test"));
+    struct end *imap = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    assert_int_equal(login(imap, "alice", "wrong"), THURN__CODE__DENIED);
+    Thurn__ImapSelect m = THURN__IMAP_SELECT__INIT;
+    m.mailbox = pb_bytes(STR("INBOX"));
+    rig_send(imap, RPC_IMAP_SELECT, &m, none, -1);
+    rig_expect_closed(imap);
+
+    struct end *second = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    assert_int_equal(login(second, "alice", "secret"), THURN__CODE__DONE);
+    Thurn__ImapSearch search = THURN__IMAP_SEARCH__INIT;
+    rig_send(second, RPC_IMAP_SEARCH, &search, none, -1); /* nothing is selected */
+    rig_expect_closed(second);
+
+    struct end *third = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    send_delivery(third, alice_only, 1, letter, -1);
+    rig_expect_closed(third);
+}
+
+static void a_client_that_idles_is_told_of_new_mail(void **state)
+{
+    struct rig *r = *state;
+    (void)rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    struct end *imap = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    assert_int_equal(login(imap, "alice@example.test", "secret"), THURN__CODE__DONE);
+    assert_int_equal(select_inbox(imap), THURN__CODE__DONE);
+    assert_int_equal(append(imap, letter), THURN__CODE__DONE);
+    assert_int_equal(select_inbox(imap), THURN__CODE__DONE);
+    Thurn__ImapIdle idle = THURN__IMAP_IDLE__INIT;
+    idle.on = true;
+    rig_send(imap, RPC_IMAP_IDLE, &idle, none, -1);
+
+    struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    for (uint32_t n = 2; n < 5; n++) {
+        send_to_alice(lmtp);
+        assert_int_equal(delivered(lmtp, 1), THURN__CODE__DONE);
+        struct frame *f = rig_expect(imap, RPC_IMAP_UPDATES);
+        const Thurn__ImapUpdates *m = (const Thurn__ImapUpdates *)f->message;
+        assert_true(m->has_exists);
+        assert_int_equal(m->exists, n);
+        frame_free(f);
+    }
+    idle.on = false;
+    rig_send(imap, RPC_IMAP_IDLE, &idle, none, -1);
+    assert_int_equal(imap_done(imap), THURN__CODE__DONE);
+    assert_int_equal(select_inbox(imap), THURN__CODE__DONE);
+}
+
+static void requests_sent_in_one_go_are_done_in_order(void **state)
+{
+    struct rig *r = *state;
+    (void)rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    struct end *imap = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    assert_int_equal(login(imap, "alice", "secret"), THURN__CODE__DONE);
+    Thurn__ImapNoop noop = THURN__IMAP_NOOP__INIT;
+    Thurn__ImapSelect m = THURN__IMAP_SELECT__INIT;
+    m.mailbox = pb_bytes(STR("INBOX"));
+    Thurn__ImapFlags flags = THURN__IMAP_FLAGS__INIT;
+    Thurn__ImapAppend put = THURN__IMAP_APPEND__INIT;
+    put.mailbox = pb_bytes(STR("INBOX"));
+    put.flags = &flags;
+    put.size = letter.n;
+    enum { TIMES = 20 };
+    for (size_t i = 0; i < TIMES; i++) {
+        rig_send(imap, RPC_IMAP_NOOP, &noop, none, -1);
+        rig_send(imap, RPC_IMAP_APPEND, &put, letter, -1);
+        rig_send(imap, RPC_IMAP_SELECT, &m, none, -1);
+    }
+    for (size_t i = 0; i < TIMES; i++) {
+        assert_int_equal(imap_done(imap), THURN__CODE__DONE);
+        assert_int_equal(imap_done(imap), THURN__CODE__DONE);
+        struct frame *f = rig_expect(imap, RPC_IMAP_DONE);
+        const Thurn__ImapDone *done = (const Thurn__ImapDone *)f->message;
+        assert_non_null(done->selected);
+        assert_int_equal(done->selected->exists, i + 1);
+        frame_free(f);
+    }
+}
+
+/* --------------------------------------------------------------------------------- control socket
+ */
+
+static Thurn__Code admin_ask(struct end *admin, uint16_t type, const void *m, size_t *out_rows)
+{
+    size_t rows = 0;
+    rig_send(admin, type, m, none, -1);
+    for (;;) {
+        struct frame *f = rig_expect(admin, RPC_ADMIN_ANSWER);
+        const Thurn__AdminAnswer *answer = (const Thurn__AdminAnswer *)f->message;
+        rows += answer->n_rows;
+        bool more = answer->more;
+        Thurn__Code code = more ? THURN__CODE__DONE : answer->status->code;
+        frame_free(f);
+        if (!more) {
+            if (out_rows)
+                *out_rows = rows;
+            return code;
+        }
+    }
+}
+
+static Thurn__Code admin_add(struct end *admin, const char *address)
+{
+    Thurn__AdminAccountAdd m = THURN__ADMIN_ACCOUNT_ADD__INIT;
+    m.address = pb_bytes(str_c(address));
+    m.password = pb_bytes(STR("secret"));
+    return admin_ask(admin, RPC_ADMIN_ACCOUNT_ADD, &m, NULL);
+}
+
+static void the_command_line_manages_domains_and_accounts(void **state)
+{
+    struct rig *r = *state;
+    struct end *admin = rig_admin(r);
+    Thurn__AdminDomainAdd domain = THURN__ADMIN_DOMAIN_ADD__INIT;
+    domain.name = pb_bytes(STR("example.org"));
+    assert_int_equal(admin_ask(admin, RPC_ADMIN_DOMAIN_ADD, &domain, NULL), THURN__CODE__DONE);
+    assert_int_equal(admin_ask(admin, RPC_ADMIN_DOMAIN_ADD, &domain, NULL),
+                     THURN__CODE__ALREADY_EXISTS);
+    Thurn__AdminDomainList domains = THURN__ADMIN_DOMAIN_LIST__INIT;
+    size_t n;
+    assert_int_equal(admin_ask(admin, RPC_ADMIN_DOMAIN_LIST, &domains, &n), THURN__CODE__DONE);
+    assert_int_equal(n, 2);
+
+    enum { ACCOUNTS = 300 };
+    char address[64];
+    for (unsigned i = 0; i < ACCOUNTS; i++) {
+        (void)snprintf(address, sizeof address, "{PLAIN}u%u@example.org", i);
+        (void)rig_account(r, str_c(address + 7));
+    }
+    assert_int_equal(admin_add(admin, "alice@example.org"), THURN__CODE__DONE);
+    assert_int_equal(admin_add(admin, "alice@example.net"), THURN__CODE__NOT_FOUND);
+    assert_int_equal(admin_add(admin, "alice"), THURN__CODE__INVALID);
+    Thurn__AdminAccountList accounts = THURN__ADMIN_ACCOUNT_LIST__INIT;
+    assert_int_equal(admin_ask(admin, RPC_ADMIN_ACCOUNT_LIST, &accounts, &n), THURN__CODE__DONE);
+    assert_int_equal(n, ACCOUNTS + 1);
+
+    struct end *imap = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    assert_int_equal(login(imap, "alice@example.org", "secret"), THURN__CODE__DONE);
+    Thurn__AdminAccountPassword password = THURN__ADMIN_ACCOUNT_PASSWORD__INIT;
+    password.address = pb_bytes(STR("alice@example.org"));
+    password.password = pb_bytes(STR("changed"));
+    assert_int_equal(admin_ask(admin, RPC_ADMIN_ACCOUNT_PASSWORD, &password, NULL),
+                     THURN__CODE__DONE);
+    imap = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    assert_int_equal(login(imap, "alice@example.org", "secret"), THURN__CODE__DENIED);
+}
+
+static void removing_an_account_ends_its_sessions(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    (void)rig_account(r, STR("bob@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    struct end *admin = rig_admin(r);
+    struct end *imap = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    struct end *other = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    assert_int_equal(login(imap, "alice", "secret"), THURN__CODE__DONE);
+    assert_int_equal(login(other, "bob", "secret"), THURN__CODE__DONE);
+    assert_int_equal(select_inbox(imap), THURN__CODE__DONE);
+    assert_int_equal(ask_recipient(lmtp, "alice"), THURN__CODE__DONE);
+
+    Thurn__AdminAccountRemove m = THURN__ADMIN_ACCOUNT_REMOVE__INIT;
+    m.address = pb_bytes(STR("alice@example.test"));
+    assert_int_equal(admin_ask(admin, RPC_ADMIN_ACCOUNT_REMOVE, &m, NULL), THURN__CODE__DONE);
+    rig_expect_closed(imap);
+    struct account *a;
+    assert_int_equal(account_open(r->b.store, alice, &a).code, E_NOTFOUND);
+    send_delivery(lmtp, alice_only, 1, letter, -1);
+    assert_int_equal(delivered(lmtp, 1), THURN__CODE__NOT_FOUND);
+    assert_int_equal(select_inbox(other), THURN__CODE__DONE);
+    assert_int_equal(admin_ask(admin, RPC_ADMIN_ACCOUNT_REMOVE, &m, NULL), THURN__CODE__NOT_FOUND);
+}
+
+/* ---------------------------------------------------------------------------------------- stopping
+ */
+
+static void what_is_in_flight_is_finished_before_the_end(void **state)
+{
+    struct rig *r = *state;
+    (void)rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_NEVER);
+    struct end *imap = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    assert_int_equal(login(imap, "alice", "secret"), THURN__CODE__DONE);
+    struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    send_to_alice(lmtp);
+    rig_run(r, one_seen, r);
+    backend_stop(&r->b);
+    rig_expect_closed(imap);
+    assert_false(r->stopped);
+    rig_scanner_answer(&r->scanners[0]);
+    rig_stop(r);
+    assert_int_equal(delivered(lmtp, 1), THURN__CODE__DONE);
+}
+
+static void without_a_scanner_the_client_is_asked_to_come_again(void **state)
+{
+    struct rig *r = *state;
+    (void)rig_account(r, STR("alice@example.test"));
+    struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    send_to_alice(lmtp);
+    assert_int_equal(ask_recipient(rig_session(r, THURN__SESSION_KIND__SESSION_LMTP), "alice"),
+                     THURN__CODE__DONE); /* by now the backend has the delivery */
+    rig_stop(r);
+    assert_int_equal(delivered(lmtp, 1), THURN__CODE__TEMPORARY);
+}
+
+int main(void)
+{
+    log_open("test", 0, LOG_ERROR);
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(a_message_reaches_all_its_recipients),
+        CASE(a_large_message_comes_as_sealed_memory),
+        CASE(who_was_not_accepted_gets_no_mail),
+        CASE(many_deliveries_to_one_account_all_arrive),
+        CASE(a_message_that_kills_its_scanner_is_delivered_flat),
+        CASE(a_scanner_that_answers_nonsense_is_retired),
+        CASE(a_scanner_takes_only_its_first_message_with_it),
+        CASE(a_scanner_that_never_answers_is_given_up),
+        CASE(a_replaced_scanner_finishes_what_it_has),
+        CASE(nothing_but_login_is_done_before_login),
+        CASE(a_client_that_idles_is_told_of_new_mail),
+        CASE(requests_sent_in_one_go_are_done_in_order),
+        CASE(the_command_line_manages_domains_and_accounts),
+        CASE(removing_an_account_ends_its_sessions),
+        CASE(what_is_in_flight_is_finished_before_the_end),
+        CASE(without_a_scanner_the_client_is_asked_to_come_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -100,6 +100,9 @@ struct walk {
 };
 MUST_CHECK struct err segment_walk(struct engine *e, const struct segment *s,
                                    struct log_position *at, const struct walk *w);
+/* Whether a segment without a valid header holds something all the same: whole groups, or a body
+ * that the index names. */
+MUST_CHECK struct err segment_lost(struct engine *e, const struct segment *s, bool *out);
 /* Brings the index up to the end of the log and prepares the writer. */
 MUST_CHECK struct err log_replay(struct engine *e, struct buf *explain);
 

@@ -78,7 +78,7 @@ static struct err only(const char *path, bool (*accept)(struct str), bool *out)
 
 static struct err check_empty(const struct engine *e, struct buf *explain)
 {
-    bool root, log, index;
+    bool root = false, log = false, index = false;
     TRY(only(e->dir, name_of_ours, &root));
     TRY(only(e->log_dir, NULL, &log));
     TRY(only(e->index_dir, NULL, &index));

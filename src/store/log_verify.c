@@ -65,8 +65,10 @@ static struct err verify_big_body(struct verify *v, const struct segment *s)
 static struct err verify_segment(struct verify *v, const struct segment *s)
 {
     uint64_t before = v->done;
-    if (s->state == SEGMENT_DAMAGED)
-        report(v, s, 0, "damaged header; no part of the log names this segment");
+    bool lost;
+    TRY(segment_lost(v->e, s, &lost));
+    if (lost)
+        report(v, s, 0, "damaged header of a segment that holds groups or a body");
     else if (s->in_log)
         TRY(verify_groups(v, s));
     else if (s->state == SEGMENT_VALID && s->header.kind == SEGMENT_BIG_BODY)

@@ -41,8 +41,7 @@ static struct err load_group(struct reader *r, uint64_t at, bool check_bodies, s
     return group_open(buf_str(&r->bytes), &r->home, at, check_bodies, out);
 }
 
-/* Whether a group that is later than `sequence` stands behind `at`. Groups are synced one after
- * the other, so what follows an unfinished one is empty. */
+/* Whether a group later than `sequence` stands at `at` or behind. */
 static struct err later_group(struct reader *r, uint64_t at, uint64_t sequence, bool *out)
 {
     enum { WINDOW = 1 << 20 };
@@ -72,8 +71,9 @@ static struct err walk_end(struct reader *r, const struct log_position *at)
 {
     const struct segment *s = r->segment;
     bool lost = at->offset != s->end || at->sequence != s->last_sequence;
+    /* Groups are synced one after the other, so nothing follows one that was not finished. */
     if (!end_known(s))
-        TRY(later_group(r, at->offset, at->sequence, &lost));
+        TRY(later_group(r, at->offset, at->sequence + 1, &lost));
     return lost ? err_make(E_CORRUPT, "a group of the log is damaged") : OK;
 }
 
@@ -93,20 +93,44 @@ static struct err walk(struct reader *r, struct log_position *at, const struct w
     return walk_end(r, at);
 }
 
-struct err segment_walk(struct engine *e, const struct segment *s, struct log_position *at,
-                        const struct walk *w)
+static struct err reader_open(struct reader *r, struct engine *e, const struct segment *s)
 {
     char path[PATH_LEN];
     segment_path(e, s->number, path);
-    struct reader r = {.e = e, .segment = s, .home.segment = s->number};
-    memcpy(r.home.uuid, e->uuid, UUID_LEN);
-    r.limit = end_known(s) ? s->end : s->size;
-    r.fd = e->disk->open(e->disk, path, O_RDONLY, 0);
-    if (r.fd < 0)
-        return err_sys("opening a log segment");
+    *r = (struct reader){.e = e, .segment = s, .home.segment = s->number};
+    memcpy(r->home.uuid, e->uuid, UUID_LEN);
+    r->limit = end_known(s) ? s->end : s->size;
+    r->fd = e->disk->open(e->disk, path, O_RDONLY, 0);
+    return r->fd < 0 ? err_sys("opening a log segment") : OK;
+}
+
+static void reader_close(struct reader *r)
+{
+    r->e->disk->close(r->e->disk, r->fd);
+    buf_free(&r->bytes);
+}
+
+struct err segment_walk(struct engine *e, const struct segment *s, struct log_position *at,
+                        const struct walk *w)
+{
+    struct reader r;
+    TRY(reader_open(&r, e, s));
     struct err err = walk(&r, at, w);
-    e->disk->close(e->disk, r.fd);
-    buf_free(&r.bytes);
+    reader_close(&r);
+    return err;
+}
+
+struct err segment_lost(struct engine *e, const struct segment *s, bool *out)
+{
+    struct reader r;
+    *out = false;
+    if (s->state == SEGMENT_VALID)
+        return OK;
+    TRY(reader_open(&r, e, s));
+    struct err err = later_group(&r, SEGMENT_HEADER, 0, out);
+    reader_close(&r);
+    if (!err.code && !*out)
+        err = index_segment_owned(e->index, s->number, out);
     return err;
 }
 
@@ -186,16 +210,31 @@ static struct err settle_end(struct engine *e, const struct log_position *at)
     return err;
 }
 
+/* A header that was not finished belongs to a segment that holds nothing. */
+static struct err check_lost(struct engine *e, const struct segments *all, struct buf *explain)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        bool lost;
+        TRY(segment_lost(e, &all->v[i], &lost));
+        if (!lost)
+            continue;
+        buf_printf(explain,
+                   "the header of segment %08" PRIu64 " of the log is damaged; restore the "
+                   "directory from a backup",
+                   all->v[i].number);
+        return err_make(E_CORRUPT, "the header of a segment is damaged");
+    }
+    return OK;
+}
+
 /* Segments that never held anything that counts, and bodies that no commit came to name. */
 static struct err remove_leftovers(struct engine *e, const struct segments *all)
 {
     for (size_t i = 0; i < all->n; i++) {
         const struct segment *s = &all->v[i];
-        bool owned = s->in_log || s->state == SEGMENT_DAMAGED;
+        bool owned = s->in_log;
         if (s->state == SEGMENT_VALID && s->header.kind == SEGMENT_BIG_BODY)
             TRY(index_segment_owned(e->index, s->number, &owned));
-        if (s->state == SEGMENT_DAMAGED)
-            log_warn("store.segment.damaged", LF_U64("segment", s->number));
         if (!owned)
             TRY(segment_remove(e, s->number));
     }
@@ -223,7 +262,8 @@ static struct err replay(struct engine *e, const struct segments *all, struct bu
     e->writer = (struct log_writer){
         .fd = -1, .segment = at.segment, .end = at.offset, .sequence = at.sequence};
     if (e->read_only)
-        return OK;
+        return OK; /* what is lost is a finding of the check */
+    TRY(check_lost(e, all, explain));
     TRY(settle_end(e, &at));
     return remove_leftovers(e, all);
 }

@@ -14,9 +14,10 @@ static void imap_answer_broken(struct imap_client *i, struct err why)
 /* The line of SEARCH results is one, whatever comes between its frames. */
 static void imap_end_numbers(struct imap_client *i, struct buf *out)
 {
-    if (i->numbers_begun)
-        imap_print_numbers(out, NULL, false, true);
-    i->numbers_begun = false;
+    if (i->numbers != NUMBERS_OPEN)
+        return;
+    imap_print_numbers(out, NULL, false, true);
+    i->numbers = NUMBERS_ENDED;
 }
 
 static void imap_answer_rows(struct imap_client *i, const Thurn__ImapRows *rows, struct str raw)
@@ -50,8 +51,8 @@ static void imap_answer_mailboxes(struct imap_client *i, const Thurn__ImapMailbo
 
 static void imap_answer_numbers(struct imap_client *i, const Thurn__ImapNumbers *n)
 {
-    imap_print_numbers(client_out(&i->c), n, !i->numbers_begun, false);
-    i->numbers_begun = true;
+    imap_print_numbers(client_out(&i->c), n, i->numbers != NUMBERS_OPEN, false);
+    i->numbers = NUMBERS_OPEN;
     client_flush(&i->c);
 }
 
@@ -89,10 +90,9 @@ static void imap_done_effects(struct imap_client *i, const Thurn__ImapDone *d, s
         break;
     case IMAP_STATUS: imap_done_status(i, d, out); break;
     case IMAP_SEARCH:
-        if (ok && !i->numbers_begun)
+        if (ok && i->numbers == NUMBERS_NONE)
             imap_print_numbers(out, NULL, true, true);
-        else
-            imap_end_numbers(i, out);
+        imap_end_numbers(i, out);
         break;
     default: break;
     }

@@ -16,7 +16,7 @@ static void imap_forget_command(struct imap_client *i)
 {
     imap_fetch_printer_free(i->printer);
     i->printer = NULL;
-    i->numbers_begun = false;
+    i->numbers = NUMBERS_NONE;
     i->idle_bad = false;
     body_free(&i->body);
     arena_free(&i->arena);
@@ -92,7 +92,7 @@ void imap_lost(struct client *c)
         client_end(c); /* the client is inside a literal: it would take any word for its content */
         return;
     }
-    if (i->numbers_begun)
+    if (i->numbers == NUMBERS_OPEN)
         conn_write(c->conn, STR("\r\n"));
     if (i->state != IMAP_NOT_AUTHENTICATED)
         client_goodbye(c, GOODBYE_BACKEND);

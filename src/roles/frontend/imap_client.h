@@ -6,6 +6,9 @@
 #include "roles/frontend/body.h"
 #include "roles/frontend/frontend.h"
 
+/* The one line of SEARCH results. */
+enum imap_numbers { NUMBERS_NONE, NUMBERS_OPEN, NUMBERS_ENDED };
+
 struct imap_client {
     struct client c;
     struct imap_parser parser;
@@ -14,7 +17,7 @@ struct imap_client {
     struct imap_command cmd;      /* being worked on; its slices are in the arena */
     struct imap_view_names names; /* keywords of the selected mailbox */
     struct imap_fetch_printer *printer;
-    bool numbers_begun;   /* a line of SEARCH results is being printed */
+    enum imap_numbers numbers;
     bool idle_bad;        /* IDLE was ended by something other than DONE */
     uint64_t append_left; /* bytes of the literal still to come */
     struct body body;

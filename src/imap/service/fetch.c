@@ -306,6 +306,7 @@ static struct err slice_check(struct imap_session *s, struct fetching *f)
     arena_init(&a, 1024 * 1024);
     TRY(command_snap(s, &snap));
     TRY(session_mailbox(s, snap, &a, &m));
+    TRY(frame_send(s, f)); /* nothing may come between a row and its bytes */
     TRY(session_tell_names(s, s->cmd.frame->serial, m));
     f->slice_checked = true;
     return OK;

@@ -232,7 +232,8 @@ bool expunge_run(struct imap_session *s, struct command *c)
     return !command_may_write(s) || expunge_some(s, expunge->set);
 }
 
-/* Expunges without telling, then unselects: whatever became of it, the client is out. */
+/* Expunges without telling, then unselects. If that fails the mailbox stays selected, as the client
+ * then believes; unless it is not there any more. */
 bool close_run(struct imap_session *s, struct command *c)
 {
     const Thurn__ImapClose *close = (const void *)c->frame->message;
@@ -240,6 +241,7 @@ bool close_run(struct imap_session *s, struct command *c)
         return false;
     if (c->status.code == THURN__CODE__NOT_FOUND)
         command_no(c, THURN__CODE__DONE, STR(""));
-    session_unselect(s);
+    if (c->status.code == THURN__CODE__DONE)
+        session_unselect(s);
     return true;
 }

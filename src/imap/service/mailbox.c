@@ -46,6 +46,7 @@ static struct err select_open(struct imap_session *s, struct snap *snap, const T
     s->at.mailbox = (mailbox_id){m->id};
     s->at.uidvalidity = m->uidvalidity;
     s->at.read_only = examine;
+    s->at.inbox = str_eq(pb_str(m->name), STR("INBOX"));
     s->at.flags_at = s->at.expunged_at = snap_modseq(snap);
     TRY(snap_uids(snap, s->at.mailbox, (msg_uid){1}, &c->arena, &runs, &n));
     TRY(view_add(&s->view, runs, n));

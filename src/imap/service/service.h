@@ -29,6 +29,7 @@ struct imap_resume {
     modseq flags_at;    /* up to which it knows flags */
     modseq expunged_at; /* up to which it knows what is gone; never beyond flags_at */
     bool read_only;
+    bool inbox; /* RENAME takes INBOX's messages away from under this client */
 };
 
 struct modseq_list {

@@ -28,7 +28,8 @@ struct err session_mailbox(struct imap_session *s, struct snap *snap, struct are
 {
     Thurn__Mailbox *m;
     TRY(snap_mailbox(snap, s->at.mailbox, a, &m));
-    if (m->no_select || m->uidvalidity != s->at.uidvalidity)
+    bool renamed = s->at.inbox && !str_eq(pb_str(m->name), STR("INBOX"));
+    if (m->no_select || m->uidvalidity != s->at.uidvalidity || renamed)
         return err_make(E_NOTFOUND, "the selected mailbox is gone");
     *out = m;
     return OK;

@@ -138,16 +138,16 @@ void buf_decimal(struct buf *b, uint64_t v)
 
 void buf_printf(struct buf *b, const char *fmt, ...)
 {
+    char small[256], *large = NULL;
     va_list ap, again;
     va_start(ap, fmt);
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    int n = vsnprintf(small, sizeof small, fmt, ap);
     va_end(ap);
     check(n >= 0);
-    uint8_t *p = buf_room(b, (size_t)n + 1);
-    if (p) {
-        (void)vsnprintf((char *)p, (size_t)n + 1, fmt, again);
-        b->n += (size_t)n;
-    }
+    if ((size_t)n >= sizeof small)
+        check(vasprintf(&large, fmt, again) == n);
     va_end(again);
+    buf_put(b, str_of(large ? large : small, (size_t)n));
+    free(large);
 }

@@ -9,8 +9,8 @@ void base64_encode(struct buf *out, struct str in)
 {
     for (size_t i = 0; i < in.n; i += 3) {
         struct str g = str_sub(in, i, i + 3);
-        uint32_t v = (uint32_t)g.p[0] << 16 | (g.n > 1 ? (uint32_t)g.p[1] << 8 : 0) |
-                     (g.n > 2 ? g.p[2] : 0);
+        uint32_t v =
+            (uint32_t)g.p[0] << 16 | (g.n > 1 ? (uint32_t)g.p[1] << 8 : 0) | (g.n > 2 ? g.p[2] : 0);
         uint8_t q[4] = {(uint8_t)base64_digits[v >> 18], (uint8_t)base64_digits[v >> 12 & 63],
                         (uint8_t)(g.n > 1 ? base64_digits[v >> 6 & 63] : '='),
                         (uint8_t)(g.n > 2 ? base64_digits[v & 63] : '=')};
@@ -29,7 +29,7 @@ static int base64_value(uint8_t c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-struct err base64_decode(struct buf *out, struct str in)
+static struct err base64_decode_groups(struct buf *out, struct str in)
 {
     const struct err bad = err_make(E_INVALID, "not base64");
     if (in.n % 4)
@@ -50,6 +50,15 @@ struct err base64_decode(struct buf *out, struct str in)
         buf_put(out, str_of(bytes, digits - 1));
     }
     return buf_err(out);
+}
+
+struct err base64_decode(struct buf *out, struct str in)
+{
+    size_t before = out->n;
+    struct err e = base64_decode_groups(out, in);
+    if (e.code != E_OK)
+        buf_cut(out, before);
+    return e;
 }
 
 void hex_encode(struct buf *out, struct str in)

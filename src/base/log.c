@@ -4,7 +4,7 @@
 
 static struct {
     char role[48];
-    enum log_level least;
+    _Atomic enum log_level least; /* a reload changes it while threads log */
     bool journal;
 } log_state = {.role = "thurn", .least = LOG_INFO};
 
@@ -47,10 +47,12 @@ void log_context(session_id session, struct str trace)
     (void)snprintf(log_ids.trace, sizeof log_ids.trace, "%.*s", STR_FMT(trace));
 }
 
+enum { LOG_VALUE_MAX = 512, LOG_LINE_MAX = 16384 };
+
 /* Plain if it cannot be misread, else quoted with \xHH for what is not printable. */
 static void log_value(struct buf *line, struct str v)
 {
-    bool plain = v.n > 0;
+    bool plain = v.n > 0 && v.n <= LOG_VALUE_MAX;
     for (size_t i = 0; i < v.n && plain; i++)
         plain = v.p[i] > ' ' && v.p[i] < 0x7F && v.p[i] != '"' && v.p[i] != '\\' && v.p[i] != '=';
     if (plain) {
@@ -58,7 +60,7 @@ static void log_value(struct buf *line, struct str v)
         return;
     }
     buf_byte(line, '"');
-    for (size_t i = 0; i < MIN(v.n, (size_t)512); i++) {
+    for (size_t i = 0; i < MIN(v.n, (size_t)LOG_VALUE_MAX); i++) {
         if (v.p[i] == '"' || v.p[i] == '\\')
             buf_printf(line, "\\%c", v.p[i]);
         else if (v.p[i] >= ' ' && v.p[i] < 0x7F)
@@ -66,7 +68,7 @@ static void log_value(struct buf *line, struct str v)
         else
             buf_printf(line, "\\x%02x", v.p[i]);
     }
-    buf_put(line, v.n > 512 ? STR("...\"") : STR("\""));
+    buf_put(line, v.n > LOG_VALUE_MAX ? STR("...\"") : STR("\""));
 }
 
 static void log_prefix(struct buf *line, enum log_level level)
@@ -105,7 +107,7 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 {
     if (level < log_state.least)
         return;
-    struct buf line CLEANUP(buf_free) = {.max = 16384};
+    struct buf line CLEANUP(buf_free) = {.max = LOG_LINE_MAX};
     log_prefix(&line, level);
     buf_printf(&line, "%s role=%s event=%s", level_names[level], log_state.role, event);
     if (log_ids.session.v)
@@ -115,6 +117,8 @@ void log_write(enum log_level level, const char *event, const struct log_field *
         log_value(&line, str_c(log_ids.trace));
     }
     log_fields(&line, fields);
+    line.bad = false; /* too long: it is cut, but ends */
+    buf_cut(&line, MIN(line.n, (size_t)LOG_LINE_MAX - 1));
     buf_byte(&line, '\n');
     struct str s = buf_str(&line);
     ssize_t ignored = write(STDERR_FILENO, s.p, s.n); /* one write: lines do not mix */

@@ -1,0 +1,86 @@
+#include "base/base.h"
+
+#include <setjmp.h>
+#include <cmocka.h>
+
+static void base64_round_trips(void **state)
+{
+    uint8_t bytes[64];
+    for (size_t n = 0; n <= sizeof bytes; n++) {
+        struct buf text CLEANUP(buf_free) = {0}, back CLEANUP(buf_free) = {0};
+        random_bytes(bytes, n);
+        base64_encode(&text, str_of(bytes, n));
+        assert_int_equal(text.n, (n + 2) / 3 * 4);
+        assert_int_equal(base64_decode(&back, buf_str(&text)).code, E_OK);
+        assert_true(str_eq(buf_str(&back), str_of(bytes, n)));
+    }
+}
+
+static void base64_matches_rfc_4648(void **state)
+{
+    static const struct {
+        struct str plain, text;
+    } cases[] = {
+        {STR_INIT(""), STR_INIT("")},
+        {STR_INIT("f"), STR_INIT("Zg==")},
+        {STR_INIT("fo"), STR_INIT("Zm8=")},
+        {STR_INIT("foo"), STR_INIT("Zm9v")},
+        {STR_INIT("foob"), STR_INIT("Zm9vYg==")},
+        {STR_INIT("\0alice\0secret"), STR_INIT("AGFsaWNlAHNlY3JldA==")},
+        {STR_INIT("\xfb\xff\xfe"), STR_INIT("+//+")},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct buf b CLEANUP(buf_free) = {0};
+        base64_encode(&b, cases[i].plain);
+        assert_true(str_eq(buf_str(&b), cases[i].text));
+    }
+}
+
+static void base64_that_is_not_strict_is_refused(void **state)
+{
+    static const struct str bad[] = {
+        STR_INIT("Z"),        STR_INIT("Zg"),       STR_INIT("Zg="),        STR_INIT("Zg==="),
+        STR_INIT("===="),     STR_INIT("Z==="),     STR_INIT("=g=="),       STR_INIT("Zg=g"),
+        STR_INIT("Zg==Zg=="), STR_INIT("Zh=="), /* bits beyond the end */
+        STR_INIT("Zm9="),     STR_INIT("Zm 9v==="), STR_INIT("Zm9v\r\n"),   STR_INIT("Zm9-"),
+        STR_INIT("Zm9_"),     STR_INIT("Zm\0v"),    STR_INIT("\xC3\xA4Zg"),
+    };
+    struct buf b CLEANUP(buf_free) = {0};
+    buf_put(&b, STR("before"));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_int_equal(base64_decode(&b, bad[i]).code, E_INVALID);
+        assert_true(str_eq(buf_str(&b), STR("before")));
+    }
+}
+
+static void base64_stops_at_the_buffers_limit(void **state)
+{
+    struct buf b CLEANUP(buf_free) = {.max = 2};
+    assert_int_equal(base64_decode(&b, STR("Zm9v")).code, E_LIMIT);
+}
+
+static void hex_and_sha256_are_right(void **state)
+{
+    struct buf b CLEANUP(buf_free) = {0};
+    uint8_t hash[SHA256_LEN];
+    sha256(STR("abc"), hash);
+    hex_encode(&b, str_of(hash, sizeof hash));
+    assert_true(str_eq(buf_str(&b), STR("ba7816bf8f01cfea414140de5dae2223"
+                                        "b00361a396177a9cb410ff61f20015ad")));
+    buf_clear(&b);
+    sha256((struct str){0}, hash);
+    hex_encode(&b, str_of(hash, 4));
+    assert_true(str_eq(buf_str(&b), STR("e3b0c442")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(base64_round_trips),
+        cmocka_unit_test(base64_matches_rfc_4648),
+        cmocka_unit_test(base64_that_is_not_strict_is_refused),
+        cmocka_unit_test(base64_stops_at_the_buffers_limit),
+        cmocka_unit_test(hex_and_sha256_are_right),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

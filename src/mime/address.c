@@ -133,7 +133,8 @@ static void put_token(struct buf *b, const struct lex_token *t)
         buf_put(b, t->text);
 }
 
-/* Dots bind the words around them in spite of white space (RFC 5322 section 4.4, obs-local-part). */
+/* Dots bind the words around them in spite of white space (RFC 5322 section 4.4, obs-local-part).
+ */
 static bool joins(const struct addr *p, const struct lex_token *t)
 {
     bool dot = t->kind == LEX_ATOM && t->text.p[0] == '.';

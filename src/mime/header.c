@@ -19,11 +19,18 @@ struct row {
 };
 
 #define PART_TEXT(name, field)                                                                     \
-    {STR_INIT(name), .of_part = true, .text = offsetof(Thurn__Part, field)}
-#define ENVELOPE_TEXT(name, field) {STR_INIT(name), .text = offsetof(Thurn__Envelope, field)}
+    {                                                                                              \
+        STR_INIT(name), .of_part = true, .text = offsetof(Thurn__Part, field)                      \
+    }
+#define ENVELOPE_TEXT(name, field)                                                                 \
+    {                                                                                              \
+        STR_INIT(name), .text = offsetof(Thurn__Envelope, field)                                   \
+    }
 #define ENVELOPE_LIST(name, field)                                                                 \
-    {STR_INIT(name), .n_list = offsetof(Thurn__Envelope, n_##field),                               \
-     .list = offsetof(Thurn__Envelope, field)}
+    {                                                                                              \
+        STR_INIT(name), .n_list = offsetof(Thurn__Envelope, n_##field),                            \
+                        .list = offsetof(Thurn__Envelope, field)                                   \
+    }
 
 /* clang-format off */
 static const struct row rows[] = {
@@ -114,9 +121,9 @@ static void put_disposition(struct mime_header *h, struct str value)
         return;
     h->part->disposition = mime_pb(word);
     skip_to_params(&l.in);
-    mime_params(h->job, &l.in,
-                (struct param_list){&h->part->n_disposition_params, &h->part->disposition_params,
-                                    NULL});
+    mime_params(
+        h->job, &l.in,
+        (struct param_list){&h->part->n_disposition_params, &h->part->disposition_params, NULL});
 }
 
 /* RFC 3282: tags with commas between. */

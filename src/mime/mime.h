@@ -14,12 +14,12 @@
 enum { MIME_PARSER_VERSION = 1 };
 
 struct mime_limits {
-    uint32_t depth;         /* of nested parts; deeper ones are not taken apart */
-    uint32_t parts;         /* in total; what follows the last one stays in its parent */
-    uint32_t fields;        /* header fields of one header */
-    uint32_t header_bytes;  /* of one header; the rest counts as body */
-    uint32_t addresses;     /* in one envelope */
-    uint32_t text;          /* bytes of decoded text for search */
+    uint32_t depth;        /* of nested parts; deeper ones are not taken apart */
+    uint32_t parts;        /* in total; what follows the last one stays in its parent */
+    uint32_t fields;       /* header fields of one header */
+    uint32_t header_bytes; /* of one header; the rest counts as body */
+    uint32_t addresses;    /* in one envelope */
+    uint32_t text;         /* bytes of decoded text for search */
 };
 extern const struct mime_limits mime_limits_default;
 
@@ -33,7 +33,8 @@ MUST_CHECK struct err mime_parse(struct str message, const struct mime_limits *l
 
 /* One field of a header, as it stands. */
 struct mime_field {
-    struct str name;  /* without the colon and white space before it; empty: a line that is no field */
+    struct str
+        name; /* without the colon and white space before it; empty: a line that is no field */
     struct str value; /* behind the colon, folded, with its last line end */
     struct str whole; /* all of it, with its last line end */
 };

@@ -13,7 +13,8 @@ static inline struct str mime_str(ProtobufCBinaryData b)
     return str_of(b.data, b.len);
 }
 
-/* ------------------------------------------------------------------------------- a parse's state */
+/* ------------------------------------------------------------------------------- a parse's state
+ */
 
 /* A part while the message is being walked. */
 struct mime_node {
@@ -21,10 +22,10 @@ struct mime_node {
     struct mime_node *next;   /* in order of appearance */
     struct mime_node *parent; /* NULL for the first */
     uint32_t index;
-    uint64_t body_lines;  /* line ends before the body */
-    bool header_cut;      /* its header ends without an empty line */
+    uint64_t body_lines; /* line ends before the body */
+    bool header_cut;     /* its header ends without an empty line */
     bool has_child;
-    struct str boundary;  /* as it stands in Content-Type; empty: none */
+    struct str boundary; /* as it stands in Content-Type; empty: none */
 };
 
 struct mime_field_node {
@@ -61,7 +62,8 @@ void mime_walk(struct mime_job *j);
  * fills in the preview and has_attachment. */
 void mime_texts(struct mime_job *j, struct buf *text, Thurn__Email *email);
 
-/* ---------------------------------------------------------------------------------------- header */
+/* ---------------------------------------------------------------------------------------- header
+ */
 
 struct mime_header {
     struct mime_job *job;
@@ -81,7 +83,8 @@ struct str mime_unfold(struct mime_job *j, struct str value);
 /* Encoded words decoded, controls made spaces; `s` itself if nothing changes. */
 struct str mime_decode_text(struct mime_job *j, struct str s);
 
-/* ------------------------------------------------------------------------ tokens of a field's body */
+/* ------------------------------------------------------------------------ tokens of a field's body
+ */
 
 enum lex_kind { LEX_END, LEX_ATOM, LEX_QUOTED, LEX_LITERAL, LEX_COMMENT, LEX_SPECIAL };
 
@@ -122,7 +125,8 @@ struct param_list {
 };
 void mime_params(struct mime_job *j, struct cur *in, struct param_list to);
 
-/* ---------------------------------------------------------------------------- encodings, charsets */
+/* ---------------------------------------------------------------------------- encodings, charsets
+ */
 
 /* RFC 2045 section 6.8; bytes outside the alphabet are skipped. False if there were any besides
  * white space, or if bits were left over. */
@@ -133,8 +137,8 @@ bool mime_quoted_printable(struct buf *out, struct str in);
 int mime_hex_byte(struct str s, size_t at);
 
 enum charset_class {
-    CHARSET_UTF8,   /* UTF-8, and what is nearly always UTF-8 if it is valid as such: Latin ones */
-    CHARSET_ASCII,  /* others in which bytes below 128 mean ASCII */
+    CHARSET_UTF8,  /* UTF-8, and what is nearly always UTF-8 if it is valid as such: Latin ones */
+    CHARSET_ASCII, /* others in which bytes below 128 mean ASCII */
     CHARSET_OTHER,
 };
 enum charset_class mime_charset_class(struct str charset);

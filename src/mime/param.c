@@ -154,7 +154,8 @@ static void buf_blank_controls(struct buf *b)
 }
 
 /* Segments 0, 1, ... or a single encoded one, as UTF-8. */
-static struct str join_encoded(struct mime_job *j, struct segment *s, size_t n, struct segment *first)
+static struct str join_encoded(struct mime_job *j, struct segment *s, size_t n,
+                               struct segment *first)
 {
     struct buf bytes CLEANUP(buf_free) = {0};
     struct str charset = {0};

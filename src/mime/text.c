@@ -32,9 +32,12 @@ static enum encoding encoding_of(const Thurn__Part *p)
         struct str name;
         enum encoding encoding;
     } names[] = {
-        {STR_INIT("7bit"), IDENTITY},   {STR_INIT("8bit"), IDENTITY},
-        {STR_INIT("binary"), IDENTITY}, {STR_INIT("base64"), BASE64},
-        {STR_INIT("7-bit"), IDENTITY},  {STR_INIT("8-bit"), IDENTITY},
+        {STR_INIT("7bit"), IDENTITY},
+        {STR_INIT("8bit"), IDENTITY},
+        {STR_INIT("binary"), IDENTITY},
+        {STR_INIT("base64"), BASE64},
+        {STR_INIT("7-bit"), IDENTITY},
+        {STR_INIT("8-bit"), IDENTITY},
         {STR_INIT("quoted-printable"), QUOTED_PRINTABLE},
     };
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {

@@ -3,9 +3,9 @@
 
 struct words {
     struct buf *out;
-    struct buf pending;  /* decoded bytes of the words read last, all in `charset` */
+    struct buf pending; /* decoded bytes of the words read last, all in `charset` */
     struct str charset;
-    bool after_word;     /* nothing but white space since a word */
+    bool after_word; /* nothing but white space since a word */
 };
 
 static void words_flush(struct words *w)

@@ -74,7 +74,7 @@ enum {
     WIRE_KEYWORD_MAX = 255, /* bytes of a keyword */
     WIRE_SECTIONS_MAX = 64, /* FetchRow.nil has a bit for each */
     WIRE_SEARCH_NODES = 2000,
-    WIRE_SEARCH_DEPTH = 128,
+    WIRE_SEARCH_DEPTH = 60, /* the backend compiles programs 64 deep */
 };
 
 /* A command being parsed: a cursor on its arguments. The error sticks, as the cursor's does. */

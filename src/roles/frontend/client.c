@@ -154,9 +154,7 @@ static void on_answer(struct chan *chan, struct frame *f, void *arg)
 {
     struct client *c = arg;
     client_enter(c);
-    if (c->ending)
-        client_drop_channel(c);
-    else if (!client_expects(c, f))
+    if (!client_expects(c, f))
         client_lost(c, "backend.wrong-answer", err_make(E_DENIED, "answer to another request"));
     else
         c->ops->answer(c, f);

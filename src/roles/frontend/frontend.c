@@ -257,9 +257,7 @@ static void frontend_stop(struct role *r)
     }
 }
 
-static const int frontend_syscalls[] = {
-    SYS_accept4,    SYS_socketpair,  SYS_memfd_create, SYS_sendto,   SYS_setsockopt,
-    SYS_getsockopt, SYS_getsockname, SYS_getpeername,  SYS_shutdown, -1};
+static const int frontend_syscalls[] = {SYS_accept4, SYS_socketpair, SYS_setsockopt, -1};
 
 const struct role_ops role_frontend = {
     .name = "frontend",

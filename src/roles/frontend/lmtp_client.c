@@ -215,7 +215,7 @@ static void lmtp_recipient_answer(struct lmtp_client *l, const Thurn__Status *st
 {
     client_answered(&l->c);
     l->c.step = lmtp_step_command;
-    if (lmtp_is_done(status->code)) {
+    if (status->code == THURN__CODE__DONE) {
         l->tx.recipients[l->tx.n++] = l->tx.pending;
         lmtp_reply(l, 250, "2.1.5", "Recipient taken");
         return;

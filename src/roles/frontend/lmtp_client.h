@@ -46,12 +46,7 @@ void lmtp_data_begin(struct lmtp_client *l);
 void lmtp_data_delivered(struct lmtp_client *l, const Thurn__LmtpDeliverAnswer *answer);
 void lmtp_data_lost(struct lmtp_client *l);
 
-/* lmtp_reply.c: what a client is told for a status of the backend. */
+/* lmtp_reply.c: what a client is told for a status of the backend other than DONE. */
 struct smtp_reply lmtp_reply_of(Thurn__Code code);
-/* For a status that takes the message: 250. */
-static inline bool lmtp_is_done(Thurn__Code code)
-{
-    return code == THURN__CODE__DONE;
-}
 
 #endif

@@ -22,7 +22,7 @@ static void lmtp_data_reply(struct lmtp_client *l, const Thurn__Mailaddr *to, Th
     struct buf address CLEANUP(buf_free) = {0};
     lmtp_log_address(&address, to);
     struct buf *out = client_out(&l->c);
-    if (lmtp_is_done(code)) {
+    if (code == THURN__CODE__DONE) {
         log_info("lmtp.delivered", LF_STR("rcpt", buf_str(&address)), LF_U64("size", l->body.size));
         buf_printf(out, "250 2.0.0 <%.*s> delivered\r\n", STR_FMT(buf_str(&address)));
     } else {

@@ -108,7 +108,7 @@ def test_each_role_has_a_user_of_its_own(thurn):
     for r in thurn.status():
         users.setdefault(r["role"], set()).add(os.stat(f"/proc/{r['pid']}").st_uid)
         with open(f"/proc/{r['pid']}/status") as f:
-            fields = dict(line.rstrip().split(":\t", 1) for line in f if ":\t" in line)
+            fields = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
         assert fields["NoNewPrivs"] == "1" and fields["Seccomp"] == "2"
         assert int(fields["CapEff"], 16) == 0
     ids = [next(iter(u)) for u in users.values()]

@@ -149,7 +149,7 @@ def test_ten_thousand_levels_of_mime_are_delivered(thurn):
 
 
 def test_broken_mail_is_delivered_as_it_is(thurn):
-    cases = [b"no header at all\r\n", b"\r\n\r\n\r\n", b"Subject: bare\nLF\n\nbody\n",
+    cases = [b"no header at all\r\n", b"\r\n\r\n\r\n", b"Subject: bare\nLF\n\nbody\n\r\n",
              b"Subject: \xff\xfe\r\n\r\n\xff\r\n",
              b"Content-Type: text/plain; charset=made-up\r\n\r\n\x80\r\n",
              b"Content-Type: multipart/mixed\r\n\r\nno boundary\r\n",

@@ -130,7 +130,8 @@ class Thurn:
     # -- command line --
 
     def cli(self, *words, input=None, check=True):
-        done = subprocess.run([self.binary, "--config", self.conf, *words], input=input,
+        done = subprocess.run([self.binary, "--config", self.conf, "--run-dir", self.dir / "run", *words],
+                              input=input,
                               capture_output=True, text=True, timeout=DEADLINE)
         if check and done.returncode:
             raise AssertionError(f"thurn {' '.join(map(str, words))}: {done.stderr}")
@@ -221,6 +222,16 @@ class Raw:
     def command(self, text, tag=b"x"):
         self.send(tag + b" " + text + b"\r\n")
         return self.until(tag + b" ")
+
+    def login(self, user="alice", password=PASSWORD):
+        self.line()
+        return self.command(f"LOGIN {user}@example.test {password}".encode())
+
+    def append(self, message, options=b"", mailbox=b"INBOX"):
+        """APPEND of exactly these bytes (imaplib changes line ends)."""
+        self.send(b"x APPEND %s %s{%d+}\r\n" % (mailbox, options, len(message)))
+        self.send(message + b"\r\n")
+        return self.until(b"x ")[-1]
 
     def close(self):
         self.file.close()

@@ -94,7 +94,8 @@ static void on_closed(struct conn *conn, struct err why, void *arg)
     struct client *c = arg;
     log_context(c->session, client_trace(c));
     if (!c->ending || why.code == E_INVALID || why.code == E_TIMEOUT)
-        log_debug("client.closed", LF_C("protocol", c->ops->protocol), LF_ERR(why));
+        log_write(why.code == E_TIMEOUT ? LOG_INFO : LOG_DEBUG, "client.closed",
+                  LOG_FIELDS(LF_C("protocol", c->ops->protocol), LF_ERR(why)));
     client_free(c);
     log_context((session_id){0}, STR(""));
 }

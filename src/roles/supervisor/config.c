@@ -90,8 +90,10 @@ static const struct {
     {"imaps", THURN__LISTENER_KIND__LISTEN_IMAPS, "IMAP under TLS"},
 };
 
-/* The error text of the parse under way: libConfuse's error function has no argument. */
+/* Of the parse under way: libConfuse's error function has no argument, and its sections do not
+ * know their file. */
 static _Thread_local char config_error_text[512];
+static _Thread_local const char *config_file;
 
 PRINTF(2, 0) static void config_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
@@ -99,9 +101,8 @@ PRINTF(2, 0) static void config_error(cfg_t *cfg, const char *fmt, va_list ap)
         return; /* the first one is the cause */
     char what[384];
     (void)vsnprintf(what, sizeof what, fmt, ap);
-    (void)snprintf(config_error_text, sizeof config_error_text, "%s:%d: %s",
-                   cfg && cfg->filename ? cfg->filename : "configuration", cfg ? cfg->line : 0,
-                   what);
+    (void)snprintf(config_error_text, sizeof config_error_text, "%s:%d: %s", config_file,
+                   cfg ? cfg->line : 0, what);
 }
 
 static const struct config_scalar *config_find(const char *name)
@@ -284,9 +285,8 @@ void config_parse(FILE *in, const char *path, struct arena *a, Thurn__Configurat
 {
     thurn__configuration__init(out);
     config_error_text[0] = 0;
+    config_file = path;
     cfg_t *cfg = config_schema();
-    free(cfg->filename);
-    cfg->filename = strdup(path); /* libConfuse frees it */
     if (cfg_parse_fp(cfg, in) == CFG_SUCCESS)
         config_fill(cfg, a, out);
     else

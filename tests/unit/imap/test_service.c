@@ -396,7 +396,7 @@ static void renamed_inbox_gives_its_mail_away(void **state)
     ask_noop(b);
     assert_said(b, "u[x1 x1 x1] ok");
     ask_name(a, RPC_IMAP_STATUS, "Old");
-    assert_said(a, "status(e3/3 next 4 unseen 3) ok");
+    assert_said(a, "status(e3/0 next 4 unseen 3) ok");
     client_free(a);
     client_free(b);
 }

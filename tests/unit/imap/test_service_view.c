@@ -1,0 +1,73 @@
+/* The view of a mailbox, against a plain list of UIDs. */
+#include "base/base.h"
+
+#include "imap/service/set.h"
+
+#include <setjmp.h>
+#include <cmocka.h>
+
+enum { MANY = 400 };
+
+struct model {
+    uint32_t uids[MANY * 20];
+    size_t n;
+};
+
+static void same(const struct view *v, const struct model *m)
+{
+    assert_int_equal(v->count, m->n);
+    assert_int_equal(view_last(v), m->n ? m->uids[m->n - 1] : 0);
+    for (size_t i = 0; i < m->n; i++) {
+        assert_int_equal(view_seq(v, (msg_uid){m->uids[i]}).v, i + 1);
+        assert_int_equal(view_uid(v, (msg_seq){(uint32_t)i + 1}).v, m->uids[i]);
+        if (i + 1 == m->n || m->uids[i + 1] > m->uids[i] + 1)
+            assert_int_equal(view_seq(v, (msg_uid){m->uids[i] + 1}).v, 0);
+    }
+    assert_int_equal(view_seq(v, (msg_uid){0}).v, 0);
+    assert_int_equal(view_count(v, 0, UINT32_MAX), m->n);
+    if (m->n > 2)
+        assert_int_equal(view_count(v, m->uids[1], m->uids[m->n - 1] - 1), m->n - 2);
+}
+
+static void numbers_stay_right_through_all_changes(void **state)
+{
+    (void)state;
+    static struct model m;
+    struct view v = {0};
+    uint32_t next = 1;
+    uint64_t x = 88172645463325252u;
+    same(&v, &m);
+    for (unsigned round = 0; round < MANY; round++) {
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        struct uid_run runs[3];
+        for (size_t i = 0; i < 3; i++) {
+            next += x >> (8 * i) & 3;
+            runs[i] = (struct uid_run){next, 1 + (uint32_t)(x >> (8 * i + 4) & 3)};
+            for (uint32_t k = 0; k < runs[i].count; k++)
+                m.uids[m.n++] = next++;
+        }
+        assert_int_equal(view_add(&v, runs, 3).code, E_OK);
+        uint32_t gone[MANY * 20];
+        size_t n_gone = 0, kept = 0;
+        for (size_t i = 0; i < m.n; i++) {
+            bool dies = (x >> (i % 60) & 7) == 0;
+            if (dies)
+                gone[n_gone++] = m.uids[i];
+            else
+                m.uids[kept++] = m.uids[i];
+        }
+        m.n = kept;
+        assert_int_equal(view_remove(&v, gone, n_gone).code, E_OK);
+        same(&v, &m);
+    }
+    assert_int_equal(view_remove(&v, m.uids, m.n).code, E_OK);
+    m.n = 0;
+    same(&v, &m);
+    view_free(&v);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(numbers_stay_right_through_all_changes)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -75,8 +75,9 @@ struct segment {
     enum { SEGMENT_UNUSED, SEGMENT_DAMAGED, SEGMENT_VALID } state;
     struct segment_header header; /* of a valid one */
     bool in_log;                  /* part of the chain */
-    uint64_t end;                 /* where its groups end; UINT64_MAX for the last of the chain */
-    uint64_t last_sequence;       /* of its last group; UINT64_MAX for the last of the chain */
+    uint64_t end;                 /* where its groups end, if a later one of the chain says it; else
+                                     UINT64_MAX */
+    uint64_t last_sequence;       /* of its last group; the same */
 };
 struct segments {
     struct segment *v; /* by number */

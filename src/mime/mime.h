@@ -4,6 +4,25 @@
  * Pure functions on bytes: no I/O, no state. Real mail is broken in every way there is; nothing is
  * ever rejected or altered for it, only noted in the record's `broken` bits. Time is linear in the
  * size of the message, memory is bounded by the limits and by the arena's budget.
+ *
+ * Where mail is broken, this is what the record says:
+ * - A line in a header that is no field is skipped. A header without any field is no header: its
+ *   lines are body.
+ * - A header may end without an empty line: at a delimiter, at the end, or at the limit.
+ * - A delimiter line begins with the boundary, whatever follows; of several boundaries that fit,
+ *   the longest is meant. One of an outer multipart ends the inner ones.
+ * - A multipart without any part gets one, text/plain, that is its whole body.
+ * - A multipart or message beyond the limits, and a message/rfc822 in base64 or quoted-printable,
+ *   is a part without children: `multipart` and `message` are not set, the type stays.
+ * - Of repeated fields the first counts, except that address lists are joined.
+ * - An address that is one word has it as its mailbox; words alone are a name. Either may be
+ *   empty. Sender and Reply-To are not filled in from From (RFC 3501 section 7.4.2 asks for that
+ *   when the ENVELOPE is written).
+ *
+ * Envelope texts hold no CR, LF or NUL; other bytes are as they came.
+ *
+ * Text for search: of text parts, and of messages that are not taken apart (delivery reports). Of
+ * HTML it is the decoded source with its tags; the preview leaves them out.
  */
 #ifndef THURN_MIME_H
 #define THURN_MIME_H
@@ -43,7 +62,7 @@ struct mime_field {
 bool mime_field_next(struct cur *header, struct mime_field *out);
 
 /* Turns RFC 2047 encoded words into UTF-8, leaves the rest; bytes that are not UTF-8 are read as
- * Latin-1. The result is in the arena (or `s` itself if nothing changes); {NULL,0} without room. */
+ * Windows-1252. The result is in the arena (or `s` itself if nothing changes); {NULL,0} without room. */
 struct str mime_decode_words(struct str s, struct arena *a);
 
 #endif

@@ -78,6 +78,8 @@ void mime_header_take(struct mime_header *h, const struct mime_field *f);
 
 /* Whether all bytes are below 128. */
 bool mime_is_ascii(struct str s);
+/* str_is_utf8, faster for ASCII. */
+bool mime_is_utf8(struct str s);
 /* Without line ends; NUL and lone CR become spaces; trimmed. */
 struct str mime_unfold(struct mime_job *j, struct str value);
 /* Encoded words decoded, controls made spaces; `s` itself if nothing changes. */

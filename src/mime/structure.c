@@ -106,14 +106,16 @@ static size_t before_line_end(const struct walk *w, size_t at)
 static uint64_t first_eight(struct str s)
 {
     uint64_t v = 0;
-    memcpy(&v, s.p, MIN(s.n, sizeof v));
+    if (s.n)
+        memcpy(&v, s.p, MIN(s.n, sizeof v));
     return v;
 }
 
 /*
- * The open frame whose boundary the line begins with; n_frames if there is none. What follows the
- * boundary on its line does not matter (RFC 2046 section 5.1.1). Of several the longest is meant,
- * so that "ab" is not taken for "a"; of equal ones the innermost.
+ * The open frame whose boundary stands at the beginning of `line`; n_frames if there is none. What
+ * follows it on the line does not matter (RFC 2046 section 5.1.1). Of several the longest is
+ * meant, so that "ab" is not taken for "a"; of equal ones the innermost. Boundaries hold no line
+ * end, so none reaches beyond the line.
  */
 static size_t find_frame(const struct walk *w, struct str line)
 {
@@ -121,10 +123,11 @@ static size_t find_frame(const struct walk *w, struct str line)
     size_t best = w->n_frames, best_n = 0;
     for (size_t i = w->n_frames; i-- > 0;) {
         const struct frame *f = &w->frames[i];
-        if (f->boundary.n > best_n && (head & f->mask) == f->head &&
-            str_starts(line, f->boundary)) {
+        size_t n = f->boundary.n;
+        if (n > best_n && (head & f->mask) == f->head && n <= line.n &&
+            memcmp(line.p, f->boundary.p, n) == 0) {
             best = i;
-            best_n = f->boundary.n;
+            best_n = n;
         }
     }
     return best;
@@ -138,15 +141,14 @@ static bool is_delimiter(struct walk *w, struct hit *hit)
     if (w->n_open == 0 || w->msg.n - at < 2 || p[at] != '-' || p[at + 1] != '-' ||
         (at > 0 && p[at - 1] != '\n'))
         return false;
-    size_t next = line_end(w, at);
-    struct str line = str_sub(w->msg, at + 2, next);
+    struct str line = str_skip(w->msg, at + 2);
     size_t frame = find_frame(w, line);
     if (frame == w->n_frames)
         return false;
     struct str behind = str_skip(line, w->frames[frame].boundary.n);
     *hit = (struct hit){.frame = frame,
                         .start = at,
-                        .next = next,
+                        .next = line_end(w, at),
                         .lines = w->lines,
                         .closing = str_starts(behind, STR("--"))};
     return true;

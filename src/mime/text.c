@@ -57,7 +57,7 @@ static bool has_text(const Thurn__Part *p)
 static bool bytes_are_text(struct str charset, struct str bytes)
 {
     switch (mime_charset_class(charset)) {
-    case CHARSET_UTF8: return str_is_utf8(bytes);
+    case CHARSET_UTF8: return mime_is_utf8(bytes);
     case CHARSET_ASCII: return mime_is_ascii(bytes);
     case CHARSET_OTHER: break;
     }

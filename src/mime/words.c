@@ -106,7 +106,7 @@ static void decode_words(struct words *w, struct str s)
 
 struct str mime_decode_words(struct str s, struct arena *a)
 {
-    if (str_find(s, STR("=?"), 0) == s.n && str_is_utf8(s))
+    if (str_find(s, STR("=?"), 0) == s.n && mime_is_utf8(s))
         return s;
     struct buf out CLEANUP(buf_free) = {0};
     struct words w = {.out = &out};

@@ -181,7 +181,8 @@ static void append_scanned(struct scan_job *j)
 {
     struct imap_client *c = container_of(j, struct imap_client, scan);
     if (j->result.refused)
-        append_answer(c, RPC_STATUS(THURN__CODE__TEMPORARY, "The server is stopping"));
+        append_answer(c, RPC_STATUS(THURN__CODE__TEMPORARY,
+                                    "The message cannot be looked at now, try again later"));
     else
         request_go_on(c);
 }

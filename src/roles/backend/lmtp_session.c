@@ -192,7 +192,8 @@ static void delivery_scanned(struct scan_job *j)
 {
     struct delivery *d = container_of(j, struct delivery, scan);
     if (j->result.refused) {
-        delivery_refuse(d, RPC_STATUS(THURN__CODE__TEMPORARY, "the server is stopping"));
+        delivery_refuse(d,
+                        RPC_STATUS(THURN__CODE__TEMPORARY, "the message cannot be looked at now"));
         return;
     }
     d->m.record = j->result.record;

@@ -123,9 +123,12 @@ static void pool_hand_out(struct scan_pool *p)
         struct scan_job *j = job_of(list_pop(&p->waiting));
         uint32_t serial = s->serial + (uint32_t)s->n_jobs;
         struct err e = scanner_send(s, j, serial);
-        /* A channel that is broken says so itself, and what was sent comes back then. */
-        if (e.code && e.code != E_CLOSED)
+        /* A broken channel says so itself, and what was sent comes back then. */
+        if (e.code && e.code != E_CLOSED) {
             log_error("scan.send", LF_ERR(e));
+            job_refuse(j);
+            continue;
+        }
         list_append(&s->jobs, &j->link);
         if (s->n_jobs++ == 0) {
             j->since = clock_mono_us();

@@ -13,7 +13,7 @@ struct scan_pool;
 
 /* What came back. Slices are valid until scan_result_free. */
 struct scan_result {
-    bool refused; /* neither parsed nor flat: we are stopping */
+    bool refused; /* neither parsed nor flat: we are stopping, or out of descriptors */
     struct str record, text;
     struct frame *answer;
     struct str text_map;

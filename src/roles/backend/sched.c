@@ -3,21 +3,26 @@
 #include <sys/prctl.h>
 
 enum { SHARDS = 64, HASHING_AT_ONCE = 2, WORKERS_MIN = 2, WORKERS_MAX = 256 };
+enum { WARM = 32 }; /* accounts per shard that stay open although nobody writes */
 
-/* Accounts that have a writer, by id. */
+/* Accounts that have a writer, or had one lately, by id. */
 struct shard {
     pthread_mutex_t lock;
     struct map queues;
+    struct list warm; /* queues without a writer, the longest unused first */
+    size_t n_warm;
 };
 
 struct account_queue {
     account_id id;
     struct shard *shard;
     struct account *handle; /* used by the current writer only */
-    struct list waiting;    /* writers; with the shard's lock */
+    struct list waiting;    /* writers; with the shard's lock, as what follows */
+    struct list warm_link;
+    bool warm;
     struct writer maintain;
     struct sched *sched;
-    /* Of the current writer: maintenance is in the queue; it failed, not again for now. */
+    /* The current writer's: maintenance is in the queue; it failed, not again for now. */
     bool maintain_waits, maintain_failed;
 };
 
@@ -147,13 +152,29 @@ static void maintain(struct writer *w, struct account *a, struct err opened)
     sched_write_done(q->sched, w);
 }
 
+static void queue_free(struct account_queue *q)
+{
+    if (q->handle)
+        account_close(q->handle);
+    free(q);
+}
+
 static struct account_queue *queue_new(struct sched *s, struct shard *shard, account_id id)
 {
     struct account_queue *q = mem_alloc(sizeof *q);
     *q = (struct account_queue){.id = id, .shard = shard, .sched = s};
     list_init(&q->waiting);
+    list_init(&q->warm_link);
     q->maintain = (struct writer){.job.run = writer_run, .queue = q, .write = maintain};
     return q;
+}
+
+/* With the shard's lock. */
+static void queue_cool(struct account_queue *q)
+{
+    q->warm = false;
+    list_remove(&q->warm_link);
+    q->shard->n_warm--;
 }
 
 /* Whether the account was free: then the caller runs or submits it, else it waits. */
@@ -164,10 +185,12 @@ static bool queue_enter(struct sched *s, account_id id, struct writer *w)
     writers_add(s);
     (void)pthread_mutex_lock(&shard->lock);
     struct account_queue *q = map_get(&shard->queues, map_key_u64(&id.v));
-    bool idle = !q;
-    if (idle) {
+    bool idle = !q || q->warm;
+    if (!q) {
         q = queue_new(s, shard, id);
         (void)map_set(&shard->queues, map_key_u64(&id.v), q);
+    } else if (q->warm) {
+        queue_cool(q);
     } else {
         list_append(&q->waiting, &w->job.link);
     }
@@ -188,8 +211,29 @@ void sched_write_here(struct sched *s, account_id id, struct writer *w)
         w->job.run(&w->job);
 }
 
-/* The next writer; NULL if there is none, and then the queue is gone from the table. */
-static struct job *queue_next(struct account_queue *q, bool wants_maintenance)
+/* Nobody waits: the account stays open for a while, at the cost of the one that has been unused for
+ * longest. Returns a queue to be freed, which is in the table no more; NULL: none. With the shard's
+ * lock. */
+static struct account_queue *queue_rest(struct account_queue *q)
+{
+    struct shard *shard = q->shard;
+    struct account_queue *out = q;
+    if (q->handle) {
+        q->warm = true;
+        q->maintain_failed = false;
+        list_append(&shard->warm, &q->warm_link);
+        if (++shard->n_warm <= WARM)
+            return NULL;
+        out = container_of(shard->warm.next, struct account_queue, warm_link);
+        queue_cool(out);
+    }
+    (void)map_remove(&shard->queues, map_key_u64(&out->id.v));
+    return out;
+}
+
+/* The next writer; NULL if there is none, and then `q` belongs to the table. */
+static struct job *queue_next(struct account_queue *q, bool wants_maintenance,
+                              struct account_queue **out_free)
 {
     struct shard *shard = q->shard;
     (void)pthread_mutex_lock(&shard->lock);
@@ -200,23 +244,20 @@ static struct job *queue_next(struct account_queue *q, bool wants_maintenance)
     }
     struct list *next = list_pop(&q->waiting);
     if (!next)
-        (void)map_remove(&shard->queues, map_key_u64(&q->id.v));
+        *out_free = queue_rest(q);
     (void)pthread_mutex_unlock(&shard->lock);
     return next ? container_of(next, struct job, link) : NULL;
 }
 
 void sched_write_done(struct sched *s, struct writer *w)
 {
-    struct account_queue *q = w->queue;
+    struct account_queue *q = w->queue, *unused = NULL;
     bool wants = q->handle && !q->maintain_failed && account_wants_maintenance(q->handle);
-    struct job *next = queue_next(q, wants);
-    if (next) {
+    struct job *next = queue_next(q, wants, &unused);
+    if (next)
         sched_run(s, next);
-    } else {
-        if (q->handle)
-            account_close(q->handle);
-        free(q);
-    }
+    if (unused)
+        queue_free(unused);
     writers_sub(s);
 }
 
@@ -230,13 +271,24 @@ struct sched *sched_new(unsigned workers, struct store *store)
     (void)pthread_cond_init(&s->more, NULL);
     list_init(&s->ready);
     list_init(&s->hashing);
-    for (size_t i = 0; i < SHARDS; i++)
+    for (size_t i = 0; i < SHARDS; i++) {
         (void)pthread_mutex_init(&s->shards[i].lock, NULL);
+        list_init(&s->shards[i].warm);
+    }
     s->n_workers = MIN(MAX(workers, (unsigned)WORKERS_MIN), (unsigned)WORKERS_MAX);
     s->workers = mem_alloc(s->n_workers * sizeof *s->workers);
     for (size_t i = 0; i < s->n_workers; i++)
         check(pthread_create(&s->workers[i], NULL, worker_main, s) == 0);
     return s;
+}
+
+static void shard_free(struct shard *shard)
+{
+    check(shard->queues.n == shard->n_warm);
+    for (struct list *l; (l = list_pop(&shard->warm));)
+        queue_free(container_of(l, struct account_queue, warm_link));
+    map_free(&shard->queues);
+    (void)pthread_mutex_destroy(&shard->lock);
 }
 
 void sched_free(struct sched *s)
@@ -247,11 +299,8 @@ void sched_free(struct sched *s)
     (void)pthread_mutex_unlock(&s->lock);
     for (size_t i = 0; i < s->n_workers; i++)
         (void)pthread_join(s->workers[i], NULL);
-    for (size_t i = 0; i < SHARDS; i++) {
-        check(s->shards[i].queues.n == 0);
-        map_free(&s->shards[i].queues);
-        (void)pthread_mutex_destroy(&s->shards[i].lock);
-    }
+    for (size_t i = 0; i < SHARDS; i++)
+        shard_free(&s->shards[i]);
     (void)pthread_cond_destroy(&s->more);
     (void)pthread_mutex_destroy(&s->lock);
     free(s->workers);

@@ -1,7 +1,8 @@
 /*
  * Who works when. A fixed set of worker threads takes jobs from a queue; password hashes have a
  * queue of their own and at most two workers; and each account has a run queue of writers, of which
- * one runs at a time and the others wait without a thread. Any thread may call everything here.
+ * one runs at a time and the others wait without a thread. Accounts that were written lately stay
+ * open. Any thread may call everything here.
  */
 #ifndef THURN_BACKEND_SCHED_H
 #define THURN_BACKEND_SCHED_H
@@ -24,7 +25,7 @@ struct writer {
     /* On a worker. `opened` is E_NOTFOUND and the like, and `a` NULL, if the account could not be
      * opened; the handle is the queue's. */
     void (*write)(struct writer *w, struct account *a, struct err opened);
-    bool no_handle; /* wants the queue to hold no handle: `a` is NULL */
+    bool no_handle; /* wants the queue to have the account closed: `a` is NULL */
 };
 
 struct sched *sched_new(unsigned workers, struct store *store);

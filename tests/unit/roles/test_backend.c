@@ -128,6 +128,18 @@ static void a_large_message_comes_as_sealed_memory(void **state)
     free(bytes);
 }
 
+static void an_empty_message_is_mail_too(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    assert_int_equal(ask_recipient(lmtp, "alice"), THURN__CODE__DONE);
+    send_delivery(lmtp, alice_only, 1, none, -1);
+    assert_int_equal(delivered(lmtp, 1), THURN__CODE__DONE);
+    assert_int_equal(rig_inbox(r, alice, NULL), 1);
+}
+
 static void who_was_not_accepted_gets_no_mail(void **state)
 {
     struct rig *r = *state;
@@ -153,7 +165,7 @@ static void many_deliveries_to_one_account_all_arrive(void **state)
     struct end *lmtp[16];
     for (size_t i = 0; i < ARRAY_LEN(lmtp); i++)
         lmtp[i] = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
-    enum { ROUNDS = 10 };
+    enum { ROUNDS = 40 }; /* so many that the store wants maintenance meanwhile */
     for (size_t round = 0; round < ROUNDS; round++) {
         for (size_t i = 0; i < ARRAY_LEN(lmtp); i++)
             send_to_alice(lmtp[i]);
@@ -532,6 +544,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_message_reaches_all_its_recipients),
         CASE(a_large_message_comes_as_sealed_memory),
+        CASE(an_empty_message_is_mail_too),
         CASE(who_was_not_accepted_gets_no_mail),
         CASE(many_deliveries_to_one_account_all_arrive),
         CASE(a_message_that_kills_its_scanner_is_delivered_flat),

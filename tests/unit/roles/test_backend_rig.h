@@ -12,7 +12,7 @@
 
 #include "roles/backend/backend.h"
 
-enum { RIG_FRAMES = 512, RIG_ENDS = 64 };
+enum { RIG_FRAMES = 1024, RIG_ENDS = 64 };
 
 struct rig;
 

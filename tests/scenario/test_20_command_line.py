@@ -169,3 +169,20 @@ def test_ctrl_c_stops_everything_cleanly(thurn):
     assert thurn.stop() == 0
     wait_for("all processes to end", lambda: not any(os.path.exists(f"/proc/{p}") for p in pids))
     assert not list((thurn.dir / "run").iterdir())
+
+
+def test_every_option_stands_in_the_manual_page():
+    from thurn_server import ROOT
+    manual = (ROOT / "docs/man/thurn.conf.5").read_text()
+    options = re.findall(r"^# (\w+) = ", thurn_command("config", "defaults").stdout, re.M)
+    assert len(options) > 20
+    assert [o for o in options if f".B {o}\n" not in manual] == []
+
+
+def test_every_command_stands_in_the_manual_page():
+    from thurn_server import ROOT
+    manual = (ROOT / "docs/man/thurn.1").read_text().replace('" "', " ").replace('"', "")
+    commands = re.findall(r"^  ([a-z][a-z ]+[a-z])(?: [A-Z\[f].*)?$", thurn_command("--help").stdout, re.M)
+    assert {"run", "store check", "account add"} <= set(commands)
+    for words in commands:
+        assert all(word in manual for word in words.split()), words

@@ -83,11 +83,11 @@ static const struct config_scalar config_frontends = {.name = "frontends",
 static const struct {
     const char *name;
     Thurn__ListenerKind kind;
-    const char *meaning;
+    const char *meaning, *example;
 } config_listeners[] = {
-    {"lmtp", THURN__LISTENER_KIND__LISTEN_LMTP, "mail from an MTA (RFC 2033)"},
-    {"imap", THURN__LISTENER_KIND__LISTEN_IMAP, "IMAP with STARTTLS"},
-    {"imaps", THURN__LISTENER_KIND__LISTEN_IMAPS, "IMAP under TLS"},
+    {"lmtp", THURN__LISTENER_KIND__LISTEN_LMTP, "mail from an MTA (RFC 2033)", "127.0.0.1:24"},
+    {"imap", THURN__LISTENER_KIND__LISTEN_IMAP, "IMAP with STARTTLS", "*:143"},
+    {"imaps", THURN__LISTENER_KIND__LISTEN_IMAPS, "IMAP under TLS", "*:993"},
 };
 
 /* Of the parse under way: libConfuse's error function has no argument, and its sections do not
@@ -306,8 +306,8 @@ void config_print_defaults(FILE *out)
                  "# addresses from which passwords are taken without TLS\n"
                  "# cleartext_login_from = {\"127.0.0.0/8\", \"::1\"}\n\nlisten {\n");
     for (size_t i = 0; i < ARRAY_LEN(config_listeners); i++)
-        fprintf(out, "    # %s\n    # %s = {\"*:0\"}\n", config_listeners[i].meaning,
-                config_listeners[i].name);
+        fprintf(out, "    # %s\n    # %s = {\"%s\"}\n", config_listeners[i].meaning,
+                config_listeners[i].name, config_listeners[i].example);
     fprintf(out, "}\n\n# files in PEM; without names it serves every other host name\n"
                  "# certificate {\n#     names = {\"mail.example.org\"}\n"
                  "#     chain = \"/etc/thurn/tls/chain.pem\"\n"

@@ -13,7 +13,7 @@
 
 enum {
     SCANNER_PEERS = 4,        /* channels at a time: a new one comes before the old one goes */
-    SCANNER_ARENA = 64 << 20, /* for one message's record */
+    SCANNER_ARENA = 48 << 20, /* for one record: less than its reader has for unpacking it */
     SCANNER_FILES = 64,
     RECORD_MAX = 4096 * KB - 64, /* what fits into the frame beside the other fields */
 };

@@ -4,16 +4,18 @@
 
 enum {
     NEWS_BUDGET = 256 * 1024 * 1024,
-    /* Beyond so many changes the mailbox is compared as a whole. */
-    NEWS_CHANGES = 8192,
+    /* Lines of the change log read at a time; more of them if a single change has more. */
+    NEWS_CHANGES = 512,
+    NEWS_CHANGES_MAX = 65536,
     /* What goes into one frame of at most 512 KB. */
     FRAME_EXPUNGES = 50000,
     FRAME_ROWS = 4096,
 };
 
-/* What has changed in a mailbox since the client was last told. */
+/* What has changed in a mailbox since the client was last told, up to a modseq. */
 struct news {
     modseq at;
+    bool more;               /* there are later changes */
     Thurn__Mailbox *mailbox; /* NULL: it has been deleted */
     uint32_t *gone;          /* UIDs of the view, ascending */
     size_t n_gone;
@@ -53,24 +55,6 @@ static bool flags_are_news(const struct imap_session *s, modseq m)
     return m.v > s->at.flags_at.v && !command_owns(&s->cmd, m);
 }
 
-/* The change log since the client was told, if it is short; else *complete is false. */
-static struct err changes_read(struct imap_session *s, struct snap *snap, struct arena *a,
-                               struct change **out, size_t *out_n, bool *complete)
-{
-    *complete = false;
-    struct change *changes = arena_array(a, struct change, NEWS_CHANGES);
-    if (!changes)
-        return err_make(E_LIMIT, "no room for changes");
-    size_t n = 0;
-    struct err e = snap_changes(snap, s->at.mailbox, s->at.expunged_at, changes, NEWS_CHANGES, &n);
-    if (e.code != E_OK && e.code != E_LIMIT)
-        return e;
-    *complete = e.code == E_OK && n < NEWS_CHANGES;
-    *out = changes;
-    *out_n = n;
-    return OK;
-}
-
 static struct err news_from_changes(struct imap_session *s, struct snap *snap,
                                     const struct change *changes, size_t n, struct arena *a,
                                     struct news *news)
@@ -108,15 +92,33 @@ static void gone_between(const struct imap_session *s, uint32_t from, uint32_t t
         news->gone[news->n_gone++] = view_uid(v, (msg_seq){before + i}).v;
 }
 
-/* Compares the view with the whole mailbox: for a client that has been away for long. */
+static struct err news_flags_add(struct news *news, size_t *cap, struct arena *a,
+                                 const struct entry *e)
+{
+    if (news->n_flags == *cap) {
+        size_t more = *cap ? *cap * 2 : ENTRY_BLOCK;
+        struct entry *flags = arena_array(a, struct entry, more);
+        if (!flags)
+            return err_make(E_LIMIT, "no room for changes");
+        if (news->n_flags)
+            memcpy(flags, news->flags, news->n_flags * sizeof *flags);
+        news->flags = flags;
+        *cap = more;
+    }
+    news->flags[news->n_flags++] = *e;
+    return OK;
+}
+
+/* Compares the view with the whole mailbox: for a single change that is too large for the log to
+ * be read in pieces. */
 static struct err news_from_entries(struct imap_session *s, struct snap *snap, struct arena *a,
                                     struct news *news)
 {
     enum { BATCH = ENTRY_BLOCK };
     struct entry *batch = arena_array(a, struct entry, BATCH);
     news->gone = arena_array(a, uint32_t, (size_t)s->view.count + 1);
-    news->flags = arena_array(a, struct entry, (size_t)s->view.count + 1);
-    if (!batch || !news->gone || !news->flags)
+    size_t cap = 0;
+    if (!batch || !news->gone)
         return err_make(E_LIMIT, "no room for changes");
     uint32_t from = 1, last = view_last(&s->view);
     size_t have = BATCH;
@@ -126,7 +128,7 @@ static struct err news_from_entries(struct imap_session *s, struct snap *snap, s
         for (size_t i = 0; i < have; i++) {
             gone_between(s, from, batch[i].uid.v, news);
             if (flags_are_news(s, batch[i].modseq) && view_seq(&s->view, batch[i].uid).v)
-                news->flags[news->n_flags++] = batch[i];
+                TRY(news_flags_add(news, &cap, a, &batch[i]));
             from = batch[i].uid.v + 1;
         }
     }
@@ -134,8 +136,29 @@ static struct err news_from_entries(struct imap_session *s, struct snap *snap, s
     return OK;
 }
 
-static struct err news_read(struct imap_session *s, struct snap *snap, struct arena *a,
-                            struct news *news)
+static struct err news_from_log(struct imap_session *s, struct snap *snap, modseq since,
+                                struct arena *a, struct news *news)
+{
+    for (size_t max = NEWS_CHANGES;; max = NEWS_CHANGES_MAX) {
+        struct change *changes = arena_array(a, struct change, max);
+        size_t n;
+        if (!changes)
+            return err_make(E_LIMIT, "no room for changes");
+        struct err e = snap_changes(snap, s->at.mailbox, since, changes, max, &n);
+        if (e.code == E_LIMIT && max == NEWS_CHANGES_MAX)
+            return news_from_entries(s, snap, a, news);
+        if (e.code == E_LIMIT)
+            continue;
+        TRY(e);
+        news->more = n == max;
+        if (news->more)
+            news->at = changes[n - 1].modseq;
+        return news_from_changes(s, snap, changes, n, a, news);
+    }
+}
+
+static struct err news_read(struct imap_session *s, struct snap *snap, modseq since,
+                            struct arena *a, struct news *news)
 {
     *news = (struct news){.at = snap_modseq(snap)};
     struct err e = session_mailbox(s, snap, a, &news->mailbox);
@@ -147,14 +170,9 @@ static struct err news_read(struct imap_session *s, struct snap *snap, struct ar
         return OK;
     }
     TRY(e);
-    if (news->mailbox->highest_modseq <= s->at.expunged_at.v)
+    if (news->mailbox->highest_modseq <= since.v)
         return OK;
-    struct change *changes;
-    size_t n;
-    bool complete;
-    TRY(changes_read(s, snap, a, &changes, &n, &complete));
-    TRY(complete ? news_from_changes(s, snap, changes, n, a, news)
-                 : news_from_entries(s, snap, a, news));
+    TRY(news_from_log(s, snap, since, a, news));
     if (news->mailbox->uidnext > s->at.uidnext)
         TRY(snap_uids(snap, s->at.mailbox, (msg_uid){s->at.uidnext}, a, &news->added,
                       &news->n_added));
@@ -234,7 +252,10 @@ static struct err news_apply(struct imap_session *s, struct news *news, struct a
         e = removed;
     }
     news->gone = seqs;
-    if (none_gone || news->n_gone)
+    /* Without expunges only what came after flags_at has been read: that none are due can be said
+     * only if none were due then. */
+    bool in_step = expunges || s->at.expunged_at.v == s->at.flags_at.v;
+    if (news->n_gone || (none_gone && in_step))
         s->at.expunged_at = news->at;
     struct err added = view_add(&s->view, news->added, news->n_added);
     if (added.code == E_OK && news->mailbox && news->mailbox->uidnext > s->at.uidnext)
@@ -243,7 +264,7 @@ static struct err news_apply(struct imap_session *s, struct news *news, struct a
         news->n_added = 0;
         e = added;
     }
-    s->at.flags_at = news->at;
+    s->at.flags_at.v = MAX(s->at.flags_at.v, news->at.v);
     return e;
 }
 
@@ -298,20 +319,33 @@ static struct err news_send(struct imap_session *s, uint32_t serial, struct news
     return OK;
 }
 
+/* Tells what one reading of the change log brought; *more if there is more to read. */
+static struct err tell_some(struct imap_session *s, uint32_t serial, struct snap *snap,
+                            bool expunges, bool *more)
+{
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, NEWS_BUDGET);
+    struct news news;
+    *more = false;
+    TRY(news_read(s, snap, expunges ? s->at.expunged_at : s->at.flags_at, &a, &news));
+    *more = news.more;
+    struct err e = news_apply(s, &news, &a, expunges);
+    TRY(news_send(s, serial, &news, &a));
+    return e;
+}
+
 struct err session_tell(struct imap_session *s, uint32_t serial, bool expunges)
 {
     if (s->state != SELECTED || (account_modseq(s->account).v <= s->at.flags_at.v &&
                                  !(expunges && s->at.expunged_at.v < s->at.flags_at.v)))
         return OK;
-    struct arena a CLEANUP(arena_free);
-    arena_init(&a, NEWS_BUDGET);
     struct snap *snap;
-    struct news news;
     TRY(snap_open(s->account, &snap));
-    struct err e = news_read(s, snap, &a, &news);
+    bool more;
+    struct err e;
+    do /* a client that takes nothing hears the rest with its next command; an idle one has none */
+        e = tell_some(s, serial, snap, expunges, &more);
+    while (e.code == E_OK && more && (s->idle || s->host->room(s->host_session)));
     snap_close(snap);
-    TRY(e);
-    e = news_apply(s, &news, &a, expunges);
-    TRY(news_send(s, serial, &news, &a));
     return e;
 }

@@ -233,7 +233,7 @@ static void message_expunged_in_mid_fetch_does_not_disturb(void **state)
         if (rpc_table.types[i].number == RPC_IMAP_FETCH)
             f.type = &rpc_table.types[i];
     r->host.slice_bytes = 1;
-    while (!strstr((const char *)(c->said.p ? c->said.p : (const uint8_t *)""), "r[1"))
+    while (str_find(buf_str(&c->said), STR("r[1"), 0) == c->said.n)
         assert_int_equal(imap_session_run(c->imap, &f, NULL), IMAP_RUN_YIELD);
     ask_store(other, "1:2", false, 1, true, 8, NULL);
     ask_expunge(other, NULL);

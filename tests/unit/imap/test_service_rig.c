@@ -230,6 +230,8 @@ static struct err host_send(void *host_session, uint16_t type, uint32_t serial,
     assert_int_equal(serial, c->serial);
     c->frames++;
     c->no_room = true;
+    if (c->heard)
+        c->heard(c, type, m);
     switch (type) {
     case RPC_IMAP_UPDATES:
         assert_false(c->row_open);

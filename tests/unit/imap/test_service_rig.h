@@ -39,6 +39,7 @@ struct client {
     unsigned yields;
     size_t frames;
     bool no_room; /* the host says so after each frame, once */
+    void (*heard)(struct client *c, uint16_t type, const ProtobufCMessage *m); /* may be NULL */
 };
 struct client *client_new(struct rig *r); /* logged in */
 struct client *client_in(struct rig *r, const char *mailbox);

@@ -47,9 +47,14 @@ void copy_tree(const char *from, const char *to)
 
 void rig_init(struct rig *r)
 {
-    *r = (struct rig){0};
     const char *tmp = getenv("TMPDIR");
-    snprintf(r->dir, sizeof r->dir, "%s/thurn-engine-XXXXXX", tmp ? tmp : "/tmp");
+    rig_init_in(r, tmp ? tmp : "/tmp");
+}
+
+void rig_init_in(struct rig *r, const char *parent)
+{
+    *r = (struct rig){0};
+    snprintf(r->dir, sizeof r->dir, "%s/thurn-engine-XXXXXX", parent);
     check(mkdtemp(r->dir));
     snprintf(r->store, sizeof r->store, "%s/store", r->dir);
     check(mkdir(r->store, 0700) == 0);

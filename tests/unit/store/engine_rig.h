@@ -16,6 +16,7 @@ struct rig {
 };
 /* An empty directory, no engine yet. */
 void rig_init(struct rig *r);
+void rig_init_in(struct rig *r, const char *parent);
 struct err rig_open(struct rig *r);
 void rig_close(struct rig *r);
 /* Closes and removes everything. */

@@ -432,7 +432,7 @@ static void flip_byte(const struct rig *r, unsigned segment, long at)
     char path[400];
     snprintf(path, sizeof path, "%s/log/%08u.seg", r->store, segment);
     int fd = open(path, O_RDWR | O_CLOEXEC);
-    uint8_t c;
+    uint8_t c = 0;
     assert_true(fd >= 0 && pread(fd, &c, 1, at) == 1);
     c ^= 0x40;
     assert_int_equal(pwrite(fd, &c, 1, at), 1);

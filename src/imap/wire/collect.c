@@ -25,8 +25,7 @@ void imap_parser_free(struct imap_parser *p)
     parser_reset(p);
 }
 
-/* -------------------------------------------------------------------------------------- literals
- */
+/* ------------------------------------------------------------------------------------- literals */
 
 struct announced {
     bool is, non_sync;
@@ -62,8 +61,7 @@ static struct announced announced_by(struct str line)
     return found;
 }
 
-/* -------------------------------------------------------------------------------------- dropping
- */
+/* ------------------------------------------------------------------------------------- dropping */
 
 /* How much of "{n+}" stands at the end of what has been dropped. */
 enum drop_seen { DROP_TEXT, DROP_DIGITS, DROP_PLUS, DROP_SYNC, DROP_NON_SYNC };
@@ -182,8 +180,7 @@ static void drop_on(struct imap_parser *p, struct buf *in, struct arena *a, stru
     parser_reset(p);
 }
 
-/* -------------------------------------------------------------------------------------- commands
- */
+/* ------------------------------------------------------------------------------------- commands */
 
 static void answer_bad(struct imap_parsed *out, const char *error, struct arena *a)
 {
@@ -330,11 +327,11 @@ static bool take_line(struct imap_parser *p, struct buf *in, enum imap_state sta
         return true;
     }
     buf_put(&p->line, piece);
-    buf_consume(in, piece.n);
     if (p->line.bad) {
         drop_begin(p, IMAP_PARSE_TOO_LONG, LINE_TOO_LONG, 0, (struct str){NULL, 0});
         return false;
     }
+    buf_consume(in, piece.n);
     if (!ended)
         return false;
     struct announced lit = announced_by(str_skip(buf_str(&p->line), p->segment));
@@ -387,9 +384,8 @@ void imap_parse_line(struct imap_parser *p, struct buf *in, struct arena *a,
     struct str s = buf_str(in);
     size_t end = str_find_byte(s, '\n', 0);
     size_t used = MIN(end + 1, s.n);
-    if (!p->dropping && p->line.n + used > p->limits.line + STR("\r\n").n) {
+    if (!p->dropping && p->line.n + used > p->limits.line + STR("\r\n").n)
         drop_begin(p, IMAP_PARSE_TOO_LONG, LINE_TOO_LONG, 0, (struct str){NULL, 0});
-    }
     if (p->dropping) {
         drop_on(p, in, NULL, out);
         return;

@@ -8,8 +8,7 @@ struct fetch {
     struct buf label; /* of the section being read */
 };
 
-/* ----------------------------------------------------------------------------------- fixed items
- */
+/* ---------------------------------------------------------------------------------- fixed items */
 
 struct fixed_item {
     struct str name;
@@ -75,8 +74,7 @@ static bool add_fixed(struct fetch *f, struct str name)
     return false;
 }
 
-/* -------------------------------------------------------------------------------------- sections
- */
+/* ------------------------------------------------------------------------------------- sections */
 
 static bool section_add(struct fetch *f, Thurn__Section **section, struct wire_section **printed)
 {
@@ -231,8 +229,7 @@ static void add_section(struct fetch *f, bool peek)
     f->request->set_seen |= !peek;
 }
 
-/* ------------------------------------------------------------------------------------- the command
- */
+/* ---------------------------------------------------------------------------------- the command */
 
 static bool is_item_char(uint8_t c)
 {

@@ -21,8 +21,7 @@ static void print_mailbox(struct buf *out, struct str utf8)
     wire_print_astring(out, buf_str(&name));
 }
 
-/* ---------------------------------------------------------------------------- keywords and updates
- */
+/* ------------------------------------------------------------------------- keywords and updates */
 
 void imap_names_set(struct imap_view_names *v, const ProtobufCBinaryData *names, size_t n)
 {
@@ -73,9 +72,8 @@ static void print_permanent_flags(struct buf *out, const ProtobufCBinaryData *ke
 static void print_flag_row(struct buf *out, const Thurn__FetchRow *row,
                            const struct imap_view_names *names, bool with_uid)
 {
-    buf_put(out, STR("* "));
-    buf_decimal(out, row->seq);
-    buf_put(out, STR(" FETCH (FLAGS "));
+    wire_print_row_head(out, row->seq);
+    buf_put(out, STR("FLAGS "));
     wire_print_flags(out, row->system, row->keywords, names);
     if (with_uid) {
         buf_put(out, STR(" UID "));
@@ -103,19 +101,10 @@ void imap_print_updates(struct buf *out, const Thurn__ImapUpdates *u, struct ima
         print_flag_row(out, u->flags[i], names, uid_command);
 }
 
-/* -------------------------------------------------------------------------------- mailbox listings
- */
+/* ----------------------------------------------------------------------------- mailbox listings */
 
 static void print_attributes(struct buf *out, const Thurn__ImapMailboxRow *row)
 {
-    static const struct {
-        uint32_t use;
-        struct str attribute;
-    } uses[] = {
-        {1, STR_INIT(" \\All")},     {2, STR_INIT(" \\Archive")}, {4, STR_INIT(" \\Drafts")},
-        {8, STR_INIT(" \\Flagged")}, {16, STR_INIT(" \\Junk")},   {32, STR_INIT(" \\Sent")},
-        {64, STR_INIT(" \\Trash")},
-    };
     /* Without LIST-EXTENDED there is no \NonExistent: what is not there cannot be selected. */
     if (row->no_select || row->no_exist)
         buf_put(out, STR("\\Noselect"));
@@ -124,9 +113,9 @@ static void print_attributes(struct buf *out, const Thurn__ImapMailboxRow *row)
     if (row->no_select || row->no_exist)
         buf_byte(out, ' ');
     buf_put(out, row->has_children ? STR("\\HasChildren") : STR("\\HasNoChildren"));
-    for (size_t i = 0; i < ARRAY_LEN(uses); i++)
-        if (row->special_use & uses[i].use)
-            buf_put(out, uses[i].attribute);
+    for (size_t i = 0; i < ARRAY_LEN(wire_special_uses); i++)
+        if (row->special_use & wire_special_uses[i].bit)
+            buf_put(out, wire_special_uses[i].name);
 }
 
 void imap_print_mailboxes(struct buf *out, const Thurn__ImapMailboxes *m, unsigned options)
@@ -204,8 +193,7 @@ void imap_print_numbers(struct buf *out, const Thurn__ImapNumbers *n, bool first
         buf_put(out, str_c(CRLF));
 }
 
-/* ------------------------------------------------------------------------- codes of tagged answers
- */
+/* ---------------------------------------------------------------------- codes of tagged answers */
 
 static void print_append_uid(struct buf *out, const Thurn__ImapDone *d)
 {

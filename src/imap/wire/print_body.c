@@ -9,8 +9,7 @@
 
 #define NIL STR("NIL")
 
-/* -------------------------------------------------------------------------------------- envelope
- */
+/* ------------------------------------------------------------------------------------- envelope */
 
 static void print_address(struct buf *out, const Thurn__Address *a)
 {
@@ -81,8 +80,7 @@ static void print_envelope(struct buf *out, const Thurn__Envelope *e)
     buf_byte(out, ')');
 }
 
-/* ---------------------------------------------------------------------------- fields of one part
- */
+/* --------------------------------------------------------------------------- fields of one part */
 
 /* Type names and the like, in capitals, as in RFC 3501's examples. */
 static void print_word(struct buf *out, struct str s)
@@ -180,8 +178,7 @@ static void print_no_part(struct buf *out, bool extended, uint64_t size)
     buf_put(out, extended ? STR(" 0 NIL NIL NIL NIL)") : STR(" 0)"));
 }
 
-/* ------------------------------------------------------------------------------------- structure
- */
+/* ------------------------------------------------------------------------------------ structure */
 
 struct structure {
     struct buf *out;

@@ -40,8 +40,7 @@ bool imap_fetch_printer_complete(const struct imap_fetch_printer *f)
     return !f->open;
 }
 
-/* ----------------------------------------------------------------------------------- fixed items
- */
+/* ---------------------------------------------------------------------------------- fixed items */
 
 static const uint32_t item_bits[ITEMS] = {
     [ITEM_FLAGS] = THURN__FETCH_ITEM__FETCH_FLAGS,
@@ -120,8 +119,7 @@ static void print_items(struct imap_fetch_printer *f, struct buf *out, const Thu
     arena_free(&a);
 }
 
-/* -------------------------------------------------------------------------------------- sections
- */
+/* ------------------------------------------------------------------------------------- sections */
 
 static void section_begin(struct imap_fetch_printer *f, struct buf *out)
 {
@@ -191,8 +189,7 @@ static void row_feed(struct imap_fetch_printer *f, struct buf *out, struct str *
     }
 }
 
-/* ------------------------------------------------------------------------------------------ rows
- */
+/* ----------------------------------------------------------------------------------------- rows */
 
 /* Whether its lengths are those of the sections asked for; a row may also bring none. */
 static bool row_fits(const struct imap_fetch_printer *f, const Thurn__FetchRow *row)
@@ -208,9 +205,7 @@ static bool row_fits(const struct imap_fetch_printer *f, const Thurn__FetchRow *
 static void row_begin(struct imap_fetch_printer *f, struct buf *out, const Thurn__FetchRow *row)
 {
     size_t before = out->n;
-    buf_put(out, STR("* "));
-    buf_decimal(out, row->seq);
-    buf_put(out, STR(" FETCH ("));
+    wire_print_row_head(out, row->seq);
     f->any = false;
     print_items(f, out, row);
     if (row->n_lengths) {

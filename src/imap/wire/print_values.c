@@ -55,44 +55,68 @@ void wire_print_astring(struct buf *out, struct str s)
         wire_print_string(out, s);
 }
 
-void wire_print_flags(struct buf *out, uint32_t system, uint64_t keywords,
-                      const struct imap_view_names *names)
-{
-    static const struct {
-        uint32_t bit;
-        struct str name;
-    } flags[] = {
-        {THURN__SYSTEM_FLAG__FLAG_ANSWERED, STR_INIT(" \\Answered")},
-        {THURN__SYSTEM_FLAG__FLAG_FLAGGED, STR_INIT(" \\Flagged")},
-        {THURN__SYSTEM_FLAG__FLAG_DELETED, STR_INIT(" \\Deleted")},
-        {THURN__SYSTEM_FLAG__FLAG_SEEN, STR_INIT(" \\Seen")},
-        {THURN__SYSTEM_FLAG__FLAG_DRAFT, STR_INIT(" \\Draft")},
-        {THURN__SYSTEM_FLAG__FLAG_RECENT, STR_INIT(" \\Recent")},
-    };
-    size_t skip = 1; /* the first flag has no space before it */
-    buf_byte(out, '(');
-    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
-        if (!(system & flags[i].bit))
-            continue;
-        buf_put(out, str_skip(flags[i].name, skip));
-        skip = 0;
-    }
-    for (size_t i = 0; keywords && i < names->n; i++, keywords >>= 1) {
-        if (!(keywords & 1))
-            continue;
-        if (!skip)
-            buf_byte(out, ' ');
-        buf_put(out, names->names[i]);
-        skip = 0;
-    }
-    buf_byte(out, ')');
-}
-
 static uint8_t *put_digits(uint8_t *p, uint32_t v, unsigned n)
 {
     for (unsigned i = n; i > 0; i--, v /= 10)
         p[i - 1] = (uint8_t)('0' + v % 10);
     return p + n;
+}
+
+/* What every row of a listing has is put into a short run of bytes first, then added at once: one
+ * call of the buffer instead of one for each piece. */
+static uint8_t *put(uint8_t *p, struct str s)
+{
+    memcpy(p, s.p, s.n);
+    return p + s.n;
+}
+
+static uint8_t *put_decimal(uint8_t *p, uint32_t v)
+{
+    unsigned n = 1;
+    for (uint64_t limit = 10; limit <= v; limit *= 10)
+        n++;
+    return put_digits(p, v, n);
+}
+
+void wire_print_row_head(struct buf *out, uint32_t seq)
+{
+    uint8_t text[32];
+    uint8_t *p = put(text, STR("* "));
+    p = put_decimal(p, seq);
+    p = put(p, STR(" FETCH ("));
+    buf_put(out, str_of(text, (size_t)(p - text)));
+}
+
+static void print_keywords(struct buf *out, uint64_t keywords, const struct imap_view_names *names,
+                           bool first)
+{
+    for (size_t i = 0; keywords && i < names->n; i++, keywords >>= 1) {
+        if (!(keywords & 1))
+            continue;
+        if (!first)
+            buf_byte(out, ' ');
+        buf_put(out, names->names[i]);
+        first = false;
+    }
+}
+
+void wire_print_flags(struct buf *out, uint32_t system, uint64_t keywords,
+                      const struct imap_view_names *names)
+{
+    uint8_t text[64], *p = text; /* all system flags and ")" need 51 bytes */
+    for (size_t i = 0; i < ARRAY_LEN(wire_system_flags); i++)
+        if (system & wire_system_flags[i].bit)
+            p = put(p, wire_system_flags[i].name);
+    bool none = p == text;
+    text[0] = '('; /* in place of the first flag's space */
+    p += none;
+    if (keywords) {
+        buf_put(out, str_of(text, (size_t)(p - text)));
+        print_keywords(out, keywords, names, none);
+        p = text;
+    }
+    *p++ = ')';
+    buf_put(out, str_of(text, (size_t)(p - text)));
 }
 
 struct date {

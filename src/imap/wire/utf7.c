@@ -9,8 +9,7 @@ static bool is_direct(uint32_t c)
     return c >= ' ' && c <= '~';
 }
 
-/* -------------------------------------------------------------------------------------- encoding
- */
+/* ------------------------------------------------------------------------------------- encoding */
 
 /* Collects bits and gives them out six at a time. */
 struct shifted {
@@ -79,8 +78,7 @@ void imap_utf7_encode(struct str utf8, struct buf *out)
     }
 }
 
-/* -------------------------------------------------------------------------------------- decoding
- */
+/* ------------------------------------------------------------------------------------- decoding */
 
 static void utf8_put(struct buf *out, uint32_t v)
 {

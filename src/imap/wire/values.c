@@ -1,8 +1,7 @@
 /* Sequence sets, flags, dates and mailbox names: the values that commands carry. */
 #include "imap/wire/wire.h"
 
-/* ------------------------------------------------------------------------------------------ sets
- */
+/* ----------------------------------------------------------------------------------------- sets */
 
 static uint32_t set_number(struct wire_parse *w)
 {
@@ -58,43 +57,33 @@ Thurn__ImapSet *wire_set(struct wire_parse *w, bool uid)
     return set;
 }
 
-/* ----------------------------------------------------------------------------------------- flags
- */
+/* ---------------------------------------------------------------------------------------- flags */
 
-struct named_bit {
-    struct str name;
-    uint32_t bit;
+const struct wire_named_bit wire_system_flags[6] = {
+    {STR_INIT(" \\Answered"), THURN__SYSTEM_FLAG__FLAG_ANSWERED},
+    {STR_INIT(" \\Flagged"), THURN__SYSTEM_FLAG__FLAG_FLAGGED},
+    {STR_INIT(" \\Deleted"), THURN__SYSTEM_FLAG__FLAG_DELETED},
+    {STR_INIT(" \\Seen"), THURN__SYSTEM_FLAG__FLAG_SEEN},
+    {STR_INIT(" \\Draft"), THURN__SYSTEM_FLAG__FLAG_DRAFT},
+    {STR_INIT(" \\Recent"), THURN__SYSTEM_FLAG__FLAG_RECENT},
+};
+const struct wire_named_bit wire_special_uses[7] = {
+    {STR_INIT(" \\All"), 1},     {STR_INIT(" \\Archive"), 2}, {STR_INIT(" \\Drafts"), 4},
+    {STR_INIT(" \\Flagged"), 8}, {STR_INIT(" \\Junk"), 16},   {STR_INIT(" \\Sent"), 32},
+    {STR_INIT(" \\Trash"), 64},
 };
 
-static uint32_t bit_named(const struct named_bit *bits, size_t n, struct str name)
+static uint32_t bit_named(const struct wire_named_bit *bits, size_t n, struct str name)
 {
     for (size_t i = 0; i < n; i++)
-        if (str_ieq(name, bits[i].name))
+        if (str_ieq(name, str_skip(bits[i].name, STR(" \\").n)))
             return bits[i].bit;
     return 0;
 }
 
 uint32_t wire_special_use(struct str attribute)
 {
-    static const struct named_bit uses[] = {
-        {STR_INIT("All"), 1},     {STR_INIT("Archive"), 2}, {STR_INIT("Drafts"), 4},
-        {STR_INIT("Flagged"), 8}, {STR_INIT("Junk"), 16},   {STR_INIT("Sent"), 32},
-        {STR_INIT("Trash"), 64},
-    };
-    return bit_named(uses, ARRAY_LEN(uses), attribute);
-}
-
-/* \Recent cannot be set by a client (section 2.3.2), so it is no flag here. */
-static uint32_t system_flag(struct str name)
-{
-    static const struct named_bit flags[] = {
-        {STR_INIT("Seen"), THURN__SYSTEM_FLAG__FLAG_SEEN},
-        {STR_INIT("Answered"), THURN__SYSTEM_FLAG__FLAG_ANSWERED},
-        {STR_INIT("Flagged"), THURN__SYSTEM_FLAG__FLAG_FLAGGED},
-        {STR_INIT("Deleted"), THURN__SYSTEM_FLAG__FLAG_DELETED},
-        {STR_INIT("Draft"), THURN__SYSTEM_FLAG__FLAG_DRAFT},
-    };
-    return bit_named(flags, ARRAY_LEN(flags), name);
+    return bit_named(wire_special_uses, ARRAY_LEN(wire_special_uses), attribute);
 }
 
 static size_t flags_size(const struct wire_parse *w)
@@ -109,8 +98,9 @@ static size_t flags_size(const struct wire_parse *w)
 static void flag(struct wire_parse *w, Thurn__ImapFlags *flags)
 {
     if (cur_accept(&w->c, '\\')) {
-        uint32_t bit = system_flag(wire_atom(w));
-        if (!bit)
+        uint32_t bit = bit_named(wire_system_flags, ARRAY_LEN(wire_system_flags), wire_atom(w));
+        /* A client cannot set \Recent (section 2.3.2). */
+        if (!bit || bit == THURN__SYSTEM_FLAG__FLAG_RECENT)
             (void)wire_fail(w, "There is no such system flag, or it cannot be set");
         flags->system |= bit;
         return;
@@ -142,8 +132,7 @@ Thurn__ImapFlags *wire_flags(struct wire_parse *w, bool bare)
     return wire_bad(w) ? NULL : flags;
 }
 
-/* ----------------------------------------------------------------------------------------- dates
- */
+/* ---------------------------------------------------------------------------------------- dates */
 
 static uint32_t digits(struct wire_parse *w, size_t n)
 {
@@ -231,8 +220,7 @@ int64_t wire_date_time(struct wire_parse *w)
     return wire_bad(w) ? 0 : days * 86400 + hour * 3600 + minute * 60 + second - east;
 }
 
-/* --------------------------------------------------------------------------------- mailbox names
- */
+/* -------------------------------------------------------------------------------- mailbox names */
 
 static bool has_control_character(struct str utf8)
 {

@@ -109,8 +109,7 @@ struct str wire_tag_of(struct str line);
  * one. The row is found, and allowed in this state. */
 bool wire_parse_head(struct wire_parse *w, enum imap_state state, const struct wire_command **out);
 
-/* ------------------------------------------------------------------------------------ vocabulary
- */
+/* ----------------------------------------------------------------------------------- vocabulary */
 
 /* Marks the command as wrong; the first reason is kept. Returns false. */
 bool wire_fail(struct wire_parse *w, const char *error);
@@ -140,7 +139,7 @@ uint32_t wire_nz_number(struct wire_parse *w);
 Thurn__ImapSet *wire_set(struct wire_parse *w, bool uid);
 /* flag-list; with `bare` also flags without parentheses. NULL if it is wrong. */
 Thurn__ImapFlags *wire_flags(struct wire_parse *w, bool bare);
-/* The bit of "\Sent" and the like, RFC 6154; 0 if it is none. */
+/* The bit of "Sent" and the like, RFC 6154; 0 if it is none. */
 uint32_t wire_special_use(struct str attribute);
 /* "1-Feb-1994", perhaps quoted, in days since 1970. */
 int32_t wire_date(struct wire_parse *w);
@@ -155,11 +154,17 @@ void *wire_new_message(struct wire_parse *w, const ProtobufCMessageDescriptor *t
 void *wire_new_array(struct wire_parse *w, size_t n, size_t size);
 #define WIRE_NEW_ARRAY(w, type, n) ((type *)wire_new_array((w), (n), sizeof(type)))
 
+/* Names with their bits, as they are printed: " \Seen". */
+struct wire_named_bit {
+    struct str name;
+    uint32_t bit;
+};
+extern const struct wire_named_bit wire_system_flags[6], wire_special_uses[7];
+
 bool wire_is_atom_char(uint8_t c);
 bool wire_is_astring_char(uint8_t c);
 
-/* ------------------------------------------------------------------------ FETCH, asked and printed
- */
+/* --------------------------------------------------------------------- FETCH, asked and printed */
 
 enum wire_item {
     ITEM_FLAGS,
@@ -191,8 +196,7 @@ struct imap_fetch_print {
 /* The fields of the header that the section asks for, and the empty line, at the end of `out`. */
 void wire_pick_fields(const struct wire_section *s, struct str header, struct buf *out);
 
-/* -------------------------------------------------------------------------------------- printing
- */
+/* ------------------------------------------------------------------------------------- printing */
 
 /* Quoted, or a literal if it has to be. */
 void wire_print_string(struct buf *out, struct str s);
@@ -200,6 +204,8 @@ void wire_print_string(struct buf *out, struct str s);
 void wire_print_nstring(struct buf *out, struct str s);
 /* Bare if that is possible. */
 void wire_print_astring(struct buf *out, struct str s);
+/* "* 12 FETCH (" */
+void wire_print_row_head(struct buf *out, uint32_t seq);
 /* "(\Seen Work)" */
 void wire_print_flags(struct buf *out, uint32_t system, uint64_t keywords,
                       const struct imap_view_names *names);

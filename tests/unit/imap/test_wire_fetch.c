@@ -47,7 +47,7 @@ static void asked_free(struct asked *q)
 
 static struct err print_rows(struct asked *q, Thurn__FetchRow *row, size_t n, struct str raw)
 {
-    Thurn__FetchRow *list[] = {row, row + 1};
+    Thurn__FetchRow *list[] = {row, n > 1 ? row + 1 : NULL};
     Thurn__ImapRows rows = THURN__IMAP_ROWS__INIT;
     rows.n_rows = n;
     rows.rows = list;
@@ -131,8 +131,7 @@ static void assert_structure(const char *item, Thurn__Part *parts, size_t n, con
     buf_free(&whole);
 }
 
-/* ----------------------------------------------------------------------------------- fixed items
- */
+/* ---------------------------------------------------------------------------------- fixed items */
 
 static void the_example_of_rfc_3501_is_answered_as_it_stands_there(void **state)
 {
@@ -209,8 +208,7 @@ static void flags_changed_in_passing_are_told(void **state)
     asked_free(&q);
 }
 
-/* --------------------------------------------------------------------------------- BODYSTRUCTURE
- */
+/* -------------------------------------------------------------------------------- BODYSTRUCTURE */
 
 static void a_multipart_is_nested_as_its_parts_are(void **state)
 {
@@ -339,8 +337,7 @@ static void ten_thousand_levels_cost_no_stack(void **state)
     free(parts);
 }
 
-/* -------------------------------------------------------------------------------------- sections
- */
+/* ------------------------------------------------------------------------------------- sections */
 
 static void sections_are_literals_that_may_hold_anything(void **state)
 {

@@ -333,8 +333,7 @@ static void a_session_goes_on_after_a_wrong_command(void **state)
     assert_stream(&c, 1000);
 }
 
-/* ---------------------------------------------------------------------------------------- limits
- */
+/* --------------------------------------------------------------------------------------- limits */
 
 static struct str repeat(struct buf *b, const char *head, const char *what, size_t n,
                          const char *tail)
@@ -503,8 +502,7 @@ static void a_command_without_room_in_its_arena_is_refused(void **state)
     }
 }
 
-/* ------------------------------------------------------------------------------ continuation lines
- */
+/* --------------------------------------------------------------------------- continuation lines */
 
 static enum imap_parse feed_done(const char *text, size_t piece)
 {

@@ -18,8 +18,7 @@ static ProtobufCBinaryData bytes(const char *s)
     return pb_bytes(str_c(s));
 }
 
-/* ----------------------------------------------------------------------------------- capabilities
- */
+/* --------------------------------------------------------------------------------- capabilities */
 
 static void capabilities_are_those_of_the_situation(void **state)
 {
@@ -45,8 +44,7 @@ static void what_is_announced_is_what_the_table_has(void **state)
     }
 }
 
-/* ----------------------------------------------------------------------------------------- values
- */
+/* --------------------------------------------------------------------------------------- values */
 
 static void strings_are_quoted_where_rfc_3501_allows_it(void **state)
 {
@@ -103,8 +101,7 @@ static void dates_agree_with_the_calendar(void **state)
     }
 }
 
-/* ----------------------------------------------------------------------------------------- updates
- */
+/* -------------------------------------------------------------------------------------- updates */
 
 static void updates_are_told_in_the_order_that_keeps_numbers_right(void **state)
 {
@@ -137,8 +134,7 @@ static void updates_are_told_in_the_order_that_keeps_numbers_right(void **state)
     imap_names_free(&names);
 }
 
-/* -------------------------------------------------------------------------------------- mailboxes
- */
+/* ------------------------------------------------------------------------------------ mailboxes */
 
 static void mailboxes_are_listed_with_their_attributes(void **state)
 {

@@ -40,11 +40,11 @@ static bool list_grow(struct addr *p)
     size_t n = *p->to.n;
     if (n & (n - 1))
         return true;
-    Thurn__Address **bigger = mime_job_alloc(p->job, MAX(2 * n, (size_t)1) * sizeof *bigger);
+    Thurn__Address **bigger = mime_job_array(p->job, Thurn__Address *, MAX(2 * n, (size_t)1));
     if (!bigger)
         return false;
     if (n)
-        memcpy(bigger, *p->to.items, n * sizeof *bigger);
+        memcpy(bigger, *p->to.items, n * sizeof(Thurn__Address *));
     *p->to.items = bigger;
     return true;
 }

@@ -201,7 +201,7 @@ static void put_utf16(struct buf *out, const UChar *u, size_t n, uint32_t *high)
 static void put_icu(UConverter *cnv, struct buf *out, struct str in)
 {
     const char *from = (const char *)in.p, *end = from + in.n;
-    UChar chunk[CHUNK];
+    UChar chunk[CHUNK] = {0};
     UErrorCode status = U_BUFFER_OVERFLOW_ERROR;
     uint32_t high = 0;
     while (status == U_BUFFER_OVERFLOW_ERROR && !out->bad) {

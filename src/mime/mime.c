@@ -35,14 +35,14 @@ struct str mime_lower(struct mime_job *j, struct str s)
 
 static void gather_parts(struct mime_job *j, Thurn__Email *email)
 {
-    email->parts = mime_job_alloc(j, j->n_parts * sizeof *email->parts);
+    email->parts = mime_job_array(j, Thurn__Part *, j->n_parts);
     for (struct mime_node *n = j->first; n && email->parts; n = n->next)
         email->parts[email->n_parts++] = &n->part;
 }
 
 static void gather_fields(struct mime_job *j, Thurn__Email *email)
 {
-    email->fields = mime_job_alloc(j, j->n_fields * sizeof *email->fields);
+    email->fields = mime_job_array(j, Thurn__HeaderField *, j->n_fields);
     for (struct mime_field_node *n = j->fields; n && email->fields; n = n->next)
         email->fields[email->n_fields++] = &n->field;
 }

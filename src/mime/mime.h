@@ -62,7 +62,8 @@ struct mime_field {
 bool mime_field_next(struct cur *header, struct mime_field *out);
 
 /* Turns RFC 2047 encoded words into UTF-8, leaves the rest; bytes that are not UTF-8 are read as
- * Windows-1252. The result is in the arena (or `s` itself if nothing changes); {NULL,0} without room. */
+ * Windows-1252. The result is in the arena (or `s` itself if nothing changes); {NULL,0} without
+ * room. */
 struct str mime_decode_words(struct str s, struct arena *a);
 
 #endif

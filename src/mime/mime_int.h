@@ -13,8 +13,7 @@ static inline struct str mime_str(ProtobufCBinaryData b)
     return str_of(b.data, b.len);
 }
 
-/* ------------------------------------------------------------------------------- a parse's state
- */
+/* ----------------------------------------------------------------------------- a parse's state */
 
 /* A part while the message is being walked. */
 struct mime_node {
@@ -50,6 +49,7 @@ struct mime_job {
 
 /* From the arena; NULL sets `full`. */
 void *mime_job_alloc(struct mime_job *j, size_t n);
+#define mime_job_array(j, type, n) ((type *)mime_job_alloc((j), (n) * sizeof(type)))
 /* A copy of the buffer's content in the arena; empty and `full` without room. */
 struct str mime_job_keep(struct mime_job *j, const struct buf *b);
 
@@ -62,8 +62,7 @@ void mime_walk(struct mime_job *j);
  * fills in the preview and has_attachment. */
 void mime_texts(struct mime_job *j, struct buf *text, Thurn__Email *email);
 
-/* ---------------------------------------------------------------------------------------- header
- */
+/* -------------------------------------------------------------------------------------- header */
 
 struct mime_header {
     struct mime_job *job;
@@ -85,8 +84,7 @@ struct str mime_unfold(struct mime_job *j, struct str value);
 /* Encoded words decoded, controls made spaces; `s` itself if nothing changes. */
 struct str mime_decode_text(struct mime_job *j, struct str s);
 
-/* ------------------------------------------------------------------------ tokens of a field's body
- */
+/* -------------------------------------------------------------------- tokens of a field's body */
 
 enum lex_kind { LEX_END, LEX_ATOM, LEX_QUOTED, LEX_LITERAL, LEX_COMMENT, LEX_SPECIAL };
 
@@ -127,8 +125,7 @@ struct param_list {
 };
 void mime_params(struct mime_job *j, struct cur *in, struct param_list to);
 
-/* ---------------------------------------------------------------------------- encodings, charsets
- */
+/* ------------------------------------------------------------------------- encodings, charsets */
 
 /* RFC 2045 section 6.8; bytes outside the alphabet are skipped. False if there were any besides
  * white space, or if bits were left over. */

@@ -223,7 +223,7 @@ void mime_params(struct mime_job *j, struct cur *in, struct param_list to)
         n += s[n].base.n > 0;
     if (!cur_end(in))
         j->broken |= THURN__EMAIL__BROKEN__LIMIT_REACHED;
-    Thurn__Param **items = n ? mime_job_alloc(j, n * sizeof *items) : NULL;
+    Thurn__Param **items = n ? mime_job_array(j, Thurn__Param *, n) : NULL;
     for (size_t i = 0; i < n && items; i++) {
         if (s[i].done)
             continue;

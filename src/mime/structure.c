@@ -100,8 +100,7 @@ static size_t before_line_end(const struct walk *w, size_t at)
     return at >= 2 && w->msg.p[at - 2] == '\r' ? at - 2 : at - 1;
 }
 
-/* ------------------------------------------------------------------------------------ delimiters
- */
+/* ---------------------------------------------------------------------------------- delimiters */
 
 static uint64_t first_eight(struct str s)
 {
@@ -251,8 +250,7 @@ static void frames_pop(struct walk *w, size_t keep, size_t end, uint64_t lines)
     }
 }
 
-/* ---------------------------------------------------------------------------------------- header
- */
+/* -------------------------------------------------------------------------------------- header */
 
 static void add_field(struct mime_job *j, const struct mime_field *f, size_t offset)
 {

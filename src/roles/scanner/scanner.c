@@ -59,8 +59,7 @@ static void scanner_count(struct scanner *s)
         scanner_retire(s, STR("scanner_jobs messages are done"));
 }
 
-/* -------------------------------------------------------------------------------------- a message
- */
+/* ----------------------------------------------------------------------------------- a message */
 
 #ifdef THURN_PROBE
 /* Test builds: a message can make its scanner fail, as one day one will. */
@@ -133,10 +132,9 @@ static struct err send_text(struct chan *c, uint32_t serial, const Thurn__ScanPa
                             struct str text)
 {
     struct sealed s = {.fd = -1};
-    struct err e = OK;
     if (text.n <= FRAME_RAW_MAX)
         return chan_send(c, RPC_SCAN_PARSED, serial, &m->base, text, -1);
-    e = sealed_new(&s, text.n);
+    struct err e = sealed_new(&s, text.n);
     if (!e.code)
         e = sealed_put(&s, text);
     if (!e.code)
@@ -176,8 +174,7 @@ static struct err scan_frame(struct peer *p, const struct frame *f)
     return e;
 }
 
-/* -------------------------------------------------------------------------------------- channels
- */
+/* ------------------------------------------------------------------------------------ channels */
 
 static bool scanner_has_peers(const struct scanner *s)
 {

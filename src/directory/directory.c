@@ -28,7 +28,7 @@ struct directory {
     size_t n_kept;
 };
 
-/* -------------------------------------------------------------------------------------- reading */
+/* -- reading -- */
 
 static struct err read_begin(struct directory *d, struct kept_snap *out)
 {
@@ -181,8 +181,7 @@ struct err directory_route(struct directory *d, struct str local, struct str dom
     return e;
 }
 
-/* -------------------------------------------------------------------------------- authentication
- */
+/* -- authentication -- */
 
 struct only_domain {
     size_t n;
@@ -243,8 +242,7 @@ struct err directory_authenticate(struct directory *d, struct str user, struct s
     return OK;
 }
 
-/* -------------------------------------------------------------------------------------- changing
- */
+/* -- changing -- */
 
 /* One change of the directory: a transaction, and memory for what it reads. */
 struct change_txn {
@@ -489,8 +487,7 @@ struct err directory_account_password(struct directory *d, struct str address,
     return change_end(&c, password_change(&c, &name, stored));
 }
 
-/* ----------------------------------------------------------------------------- opening and closing
- */
+/* -- opening and closing -- */
 
 enum { PENDING_AT_ONCE = 64 };
 struct pending {

@@ -40,8 +40,7 @@ struct admin {
     struct list removal; /* among the accounts to be erased */
 };
 
-/* --------------------------------------------------------------------------------------- answers
- */
+/* -- answers -- */
 
 static void admin_send(struct admin *a, const Thurn__AdminAnswer *m)
 {
@@ -75,7 +74,7 @@ static void admin_page(struct admin *a, Thurn__AdminRow **rows, size_t n)
     a->next = ADMIN_MORE;
 }
 
-/* ------------------------------------------------------------------------------ requests: lists */
+/* -- requests: lists -- */
 
 static Thurn__AdminRow *row_new(struct arena *arena, ProtobufCBinaryData name, int64_t created)
 {
@@ -161,7 +160,7 @@ static void list(struct admin *a)
         admin_finish(a, e, rows, e.code ? 0 : n);
 }
 
-/* ---------------------------------------------------------------------------- requests: changes */
+/* -- requests: changes -- */
 
 static struct err change(struct admin *a)
 {
@@ -214,8 +213,7 @@ static void admin_run(struct job *j)
     loop_post(a->b->loop, admin_slice_ended, a);
 }
 
-/* -------------------------------------------------------------------------------------- removals
- */
+/* -- removals -- */
 
 static void erase(struct writer *w, struct account *none, struct err opened)
 {
@@ -254,8 +252,7 @@ void admin_removals_check(struct backend *b)
     }
 }
 
-/* ----------------------------------------------------------------------------------- connections
- */
+/* -- connections -- */
 
 static void admin_free(struct admin *a)
 {

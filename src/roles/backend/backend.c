@@ -6,7 +6,7 @@
 
 static const char store_dir[] = "store";
 
-/* ------------------------------------------------------------------------------------ opening */
+/* -- opening -- */
 
 static void store_changed(account_id account, modseq at, void *arg)
 {
@@ -107,7 +107,7 @@ void backend_peer(struct backend *b, Thurn__RoleKind kind, uint32_t index, uint6
         (void)close(fd);
 }
 
-/* ------------------------------------------------------------------------------------ stopping */
+/* -- stopping -- */
 
 static void close_all(void *arg)
 {

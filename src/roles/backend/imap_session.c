@@ -49,8 +49,7 @@ static struct imap_client *client_of(struct session *s)
     return container_of(s, struct imap_client, s);
 }
 
-/* ------------------------------------------------------------------------------ the service's host
- */
+/* -- the service's host -- */
 
 static struct err host_send(void *host_session, uint16_t type, uint32_t serial,
                             const ProtobufCMessage *m, struct str raw)
@@ -65,8 +64,7 @@ static bool host_room(void *host_session)
     return chan_backlog(c->s.chan) < CHAN_HIGH;
 }
 
-/* ------------------------------------------------------------------------------ running requests
- */
+/* -- running requests -- */
 
 static void request_go_on(struct imap_client *c);
 
@@ -164,8 +162,7 @@ static void request_go_on(struct imap_client *c)
     }
 }
 
-/* ----------------------------------------------------------------------------------------- APPEND
- */
+/* -- APPEND -- */
 
 static void append_answer(struct imap_client *c, Thurn__Status status)
 {
@@ -204,8 +201,7 @@ static void append_begin(struct imap_client *c)
     }
 }
 
-/* -------------------------------------------------------------------------------------- the kind
- */
+/* -- the kind -- */
 
 static struct session *imap_make(void)
 {

@@ -58,8 +58,7 @@ static struct lmtp_session *lmtp_of(struct session *s)
     return container_of(s, struct lmtp_session, s);
 }
 
-/* ------------------------------------------------------------------------------------ recipients
- */
+/* -- recipients -- */
 
 static void accepted_drop(struct lmtp_session *l, struct accepted *a)
 {
@@ -121,8 +120,7 @@ static void recipient(struct lmtp_session *l, struct frame *f)
     session_end(&l->s);
 }
 
-/* ------------------------------------------------------------------------------------ deliveries
- */
+/* -- deliveries -- */
 
 /* Sends the answer and lets go of everything. Any thread. */
 static void delivery_end(struct delivery *d)
@@ -263,8 +261,7 @@ static void deliver(struct lmtp_session *l, struct frame *f)
     scan_submit(l->s.b->scan, &d->scan);
 }
 
-/* -------------------------------------------------------------------------------------- the kind
- */
+/* -- the kind -- */
 
 static struct session *lmtp_make(void)
 {

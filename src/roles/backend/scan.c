@@ -41,7 +41,7 @@ void scan_result_free(struct scan_result *r)
     *r = (struct scan_result){0};
 }
 
-/* ------------------------------------------------------------------------------------- outcomes */
+/* -- outcomes -- */
 
 static void job_flat(struct scan_job *j, struct str why)
 {
@@ -66,8 +66,7 @@ static void job_give_up(struct scan_pool *p, struct scan_job *j, struct str why)
         job_flat(j, why);
 }
 
-/* ---------------------------------------------------------------------------- one scanner's jobs
- */
+/* -- one scanner's jobs -- */
 
 static uint64_t left_ms(const struct scan_pool *p, const struct scan_job *j)
 {
@@ -167,7 +166,7 @@ static void scanner_late(void *arg)
     scanner_fail(arg, STR("a message took longer than scan_timeout"));
 }
 
-/* ------------------------------------------------------------------------------------- answers */
+/* -- answers -- */
 
 /* The answer's text: raw bytes or sealed memory, of exactly the size announced. */
 static struct err take_text(struct scan_result *r, const Thurn__ScanParsed *m)
@@ -228,8 +227,7 @@ static void scanner_closed(struct chan *c, struct err why, void *arg)
     scanner_fail(s, str_c(why.why));
 }
 
-/* ----------------------------------------------------------------------------------------- the
- * pool */
+/* -- the pool -- */
 
 static void waited_too_long(void *arg)
 {

@@ -39,7 +39,7 @@ struct sched {
     struct shard shards[SHARDS];
 };
 
-/* -------------------------------------------------------------------------------------- workers */
+/* -- workers -- */
 
 static bool sched_is_over(const struct sched *s)
 {
@@ -103,8 +103,7 @@ void sched_run_hashing(struct sched *s, struct job *j)
     sched_push(s, &s->hashing, j);
 }
 
-/* ------------------------------------------------------------------------------- queues of
- * accounts */
+/* -- queues of accounts -- */
 
 static void writers_add(struct sched *s)
 {
@@ -261,7 +260,7 @@ void sched_write_done(struct sched *s, struct writer *w)
     writers_sub(s);
 }
 
-/* ----------------------------------------------------------------------------------------- life */
+/* -- life -- */
 
 struct sched *sched_new(unsigned workers, struct store *store)
 {

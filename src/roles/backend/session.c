@@ -2,8 +2,7 @@
 
 #include "roles/backend/admin.h"
 
-/* ------------------------------------------------------------------------------- coming and going
- */
+/* -- coming and going -- */
 
 static void session_free(void *arg)
 {
@@ -75,7 +74,7 @@ bool session_is_gone(struct session *s)
     return gone;
 }
 
-/* ------------------------------------------------------------------------------------- requests */
+/* -- requests -- */
 
 static void session_frame(struct chan *c, struct frame *f, void *arg)
 {
@@ -170,7 +169,7 @@ static void session_drained(struct chan *c, void *arg)
         s->kind->resume(s);
 }
 
-/* ------------------------------------------------------------------------------------- opening */
+/* -- opening -- */
 
 static const struct session_kind *session_kind_of(Thurn__SessionKind kind)
 {

@@ -15,8 +15,7 @@ static int teardown(void **state)
 static const struct str none = {NULL, 0};
 static const struct str letter = STR_INIT("Subject: hello\r\n\r\nA letter.\r\n");
 
-/* ------------------------------------------------------------------------------------------- LMTP
- */
+/* -- LMTP -- */
 
 static Thurn__Mailaddr mailaddr(const char *local)
 {
@@ -175,8 +174,7 @@ static void many_deliveries_to_one_account_all_arrive(void **state)
     assert_int_equal(rig_inbox(r, alice, NULL), ROUNDS * ARRAY_LEN(lmtp));
 }
 
-/* --------------------------------------------------------------------------------------- scanners
- */
+/* -- scanners -- */
 
 static void a_message_that_kills_its_scanner_is_delivered_flat(void **state)
 {
@@ -286,8 +284,7 @@ static void a_replaced_scanner_finishes_what_it_has(void **state)
     assert_int_equal(r->retired, 0);
 }
 
-/* ------------------------------------------------------------------------------------------- IMAP
- */
+/* -- IMAP -- */
 
 static Thurn__Code imap_done(struct end *imap)
 {
@@ -409,8 +406,73 @@ static void requests_sent_in_one_go_are_done_in_order(void **state)
     }
 }
 
-/* --------------------------------------------------------------------------------- control socket
- */
+static void fetch_everything(struct end *imap)
+{
+    Thurn__NumRange all = THURN__NUM_RANGE__INIT;
+    all.first = 1;
+    all.last = UINT32_MAX;
+    Thurn__NumRange *ranges[] = {&all};
+    Thurn__ImapSet set = THURN__IMAP_SET__INIT;
+    set.ranges = ranges;
+    set.n_ranges = 1;
+    Thurn__Section whole = THURN__SECTION__INIT, *sections[] = {&whole};
+    Thurn__ImapFetch m = THURN__IMAP_FETCH__INIT;
+    m.set = &set;
+    m.sections = sections;
+    m.n_sections = 1;
+    m.set_seen = true; /* a writer */
+    rig_send(imap, RPC_IMAP_FETCH, &m, none, -1);
+}
+
+static size_t bytes_until_done(struct end *imap)
+{
+    size_t n = 0;
+    for (bool done = false; !done;) {
+        struct frame *f = rig_expect_any(imap);
+        done = f->type->number == RPC_IMAP_DONE;
+        if (done)
+            assert_int_equal(((const Thurn__ImapDone *)f->message)->status->code,
+                             THURN__CODE__DONE);
+        n += f->raw.n;
+        frame_free(f);
+    }
+    return n;
+}
+
+static void a_client_that_does_not_read_keeps_nobody_waiting(void **state)
+{
+    enum { MESSAGES = 40, SIZE = 60 * KB, SLOW = 6 };
+    struct rig *r = *state;
+    (void)rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    struct end *slow[SLOW];
+    uint8_t *bytes = mem_alloc(SIZE);
+    memset(bytes, 'x', SIZE);
+    for (size_t i = 0; i < SLOW; i++) { /* more than there are workers */
+        slow[i] = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+        assert_int_equal(login(slow[i], "alice", "secret"), THURN__CODE__DONE);
+    }
+    for (size_t i = 0; i < MESSAGES; i++)
+        assert_int_equal(append(slow[0], str_of(bytes, SIZE)), THURN__CODE__DONE);
+    for (size_t i = 0; i < SLOW; i++) {
+        assert_int_equal(select_inbox(slow[i]), THURN__CODE__DONE);
+        fetch_everything(slow[i]);
+        chan_hold(slow[i]->chan, true);
+    }
+    struct end *other = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    assert_int_equal(login(other, "alice", "secret"), THURN__CODE__DONE);
+    assert_int_equal(append(other, letter), THURN__CODE__DONE);
+    assert_int_equal(select_inbox(other), THURN__CODE__DONE);
+    chan_free(slow[0]->chan); /* gone in the middle of it */
+    slow[0]->chan = NULL;
+    for (size_t i = 1; i < SLOW; i++) {
+        chan_hold(slow[i]->chan, false);
+        assert_true(bytes_until_done(slow[i]) >= (size_t)MESSAGES * SIZE);
+    }
+    free(bytes);
+}
+
+/* -- control socket -- */
 
 static Thurn__Code admin_ask(struct end *admin, uint16_t type, const void *m, size_t *out_rows)
 {
@@ -504,8 +566,7 @@ static void removing_an_account_ends_its_sessions(void **state)
     assert_int_equal(admin_ask(admin, RPC_ADMIN_ACCOUNT_REMOVE, &m, NULL), THURN__CODE__NOT_FOUND);
 }
 
-/* ---------------------------------------------------------------------------------------- stopping
- */
+/* -- stopping -- */
 
 static void what_is_in_flight_is_finished_before_the_end(void **state)
 {
@@ -554,6 +615,7 @@ int main(void)
         CASE(a_replaced_scanner_finishes_what_it_has),
         CASE(nothing_but_login_is_done_before_login),
         CASE(a_client_that_idles_is_told_of_new_mail),
+        CASE(a_client_that_does_not_read_keeps_nobody_waiting),
         CASE(requests_sent_in_one_go_are_done_in_order),
         CASE(the_command_line_manages_domains_and_accounts),
         CASE(removing_an_account_ends_its_sessions),

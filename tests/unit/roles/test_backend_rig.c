@@ -8,8 +8,7 @@
 
 enum { DEADLINE_MS = 20000 };
 
-/* ---------------------------------------------------------------------------------------- waiting
- */
+/* -- waiting -- */
 
 struct waiting {
     struct rig *r;
@@ -48,8 +47,7 @@ void rig_run(struct rig *r, bool (*until)(void *arg), void *arg)
     assert_false(w.late);
 }
 
-/* ------------------------------------------------------------------------------------------- ends
- */
+/* -- ends -- */
 
 static void end_frame(struct chan *c, struct frame *f, void *arg)
 {
@@ -119,6 +117,18 @@ struct frame *rig_expect(struct end *e, uint16_t type)
     return e->frames[e->taken++];
 }
 
+static bool has_any(void *arg)
+{
+    const struct end *e = arg;
+    return e->taken < e->n;
+}
+
+struct frame *rig_expect_any(struct end *e)
+{
+    rig_run(e->r, has_any, e);
+    return e->frames[e->taken++];
+}
+
 static bool is_closed(void *arg)
 {
     return ((const struct end *)arg)->closed;
@@ -129,8 +139,7 @@ void rig_expect_closed(struct end *e)
     rig_run(e->r, is_closed, e);
 }
 
-/* --------------------------------------------------------------------------------------- scanners
- */
+/* -- scanners -- */
 
 static void scanner_answer(struct fake_scanner *s, uint32_t serial, uint64_t size)
 {
@@ -197,8 +206,7 @@ void rig_scanner_answer(struct fake_scanner *s)
     }
 }
 
-/* ------------------------------------------------------------------------------ frontend, sessions
- */
+/* -- frontend, sessions -- */
 
 struct end *rig_session(struct rig *r, Thurn__SessionKind kind)
 {
@@ -230,8 +238,7 @@ struct end *rig_admin(struct rig *r)
     return end_new(r, fd, &end_ops, NULL);
 }
 
-/* ---------------------------------------------------------------------------------------- the rig
- */
+/* -- the rig -- */
 
 static void retire(struct backend *b, const Thurn__ScannerRetire *m)
 {
@@ -309,8 +316,7 @@ void rig_free(struct rig *r)
     free(r);
 }
 
-/* -------------------------------------------------------------------------------------- accounts
- */
+/* -- accounts -- */
 
 account_id rig_account(struct rig *r, struct str address)
 {

@@ -58,6 +58,7 @@ void rig_run(struct rig *r, bool (*until)(void *arg), void *arg);
 /* The next frame of this type; frames of other types before it are thrown away. The caller frees
  * it. */
 struct frame *rig_expect(struct end *e, uint16_t type);
+struct frame *rig_expect_any(struct end *e);
 /* Runs until the backend has closed this channel. */
 void rig_expect_closed(struct end *e);
 

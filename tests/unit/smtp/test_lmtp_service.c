@@ -11,8 +11,7 @@
 #include "smtp/lmtp_head.h"
 #include "smtp/lmtp_service.h"
 
-/* -------------------------------------------------------------------------------- generated head
- */
+/* -- generated head -- */
 
 static Thurn__Mailaddr address(struct str local, struct str domain)
 {
@@ -104,8 +103,7 @@ static void no_client_can_add_a_header_line(void **state)
     assert_true(cur_end(&c) && !c.bad);
 }
 
-/* ------------------------------------------------------------------------------------- deliveries
- */
+/* -- deliveries -- */
 
 struct rig {
     char dir[64];

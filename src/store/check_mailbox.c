@@ -78,7 +78,12 @@ static void check_over(struct checker *c, struct str rest, struct str value, voi
 {
     struct check_entries *s = arg;
     struct cur key = cur_of(rest);
+    uint32_t generation = key_read_u32(&key);
     msg_uid uid = {key_read_u32(&key)};
+    if (generation != s->box->pb->overlay_generation) {
+        say_uid(s, uid.v, "the entry is of another generation of the overlay");
+        return;
+    }
     s->over = check_grow(s->over, s->n_over, &s->cap_over, sizeof *s->over);
     if (key.bad || !cur_end(&key) ||
         over_unpack(value, c->account, uid, &s->over[s->n_over]).code) {

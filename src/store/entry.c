@@ -12,13 +12,14 @@ void entries_free(struct entries *e)
     free(e);
 }
 
-struct entries *entries_any(struct snap *s, mailbox_id m)
+struct entries *entries_known(struct snap *s, mailbox_id m, uint32_t generation)
 {
     if (s->entries && s->entries->id.v == m.v)
         return s->entries;
     entries_free(s->entries);
     struct entries *e = s->entries = mem_alloc(sizeof *e);
     e->id = m;
+    e->generation = generation;
     e->over_from = (uint64_t)UINT32_MAX + 1;
     e->block_at = SIZE_MAX;
     return e;
@@ -26,17 +27,18 @@ struct entries *entries_any(struct snap *s, mailbox_id m)
 
 struct err entries_of(struct snap *s, mailbox_id m, struct entries **out)
 {
+    uint32_t generation = 0;
     if (!s->entries || s->entries->id.v != m.v) {
         struct arena a;
         arena_init(&a, ARENA_OWN);
-        struct key k;
-        key_of_u32(&k, s->account->id, KEY_MAILBOX, m.v);
-        struct str record;
-        struct err result = view_get(s->view, key_str(&k), &a, &record);
+        Thurn__Mailbox *pb;
+        struct err result = snap_mailbox(s, m, &a, &pb);
+        if (result.code == E_OK)
+            generation = pb->overlay_generation;
         arena_free(&a);
         TRY(result);
     }
-    *out = entries_any(s, m);
+    *out = entries_known(s, m, generation);
     return OK;
 }
 
@@ -97,10 +99,10 @@ struct err entries_overlay(struct snap *s, struct entries *e, uint32_t from)
     e->n_over = 0;
     e->over_from = (uint64_t)UINT32_MAX + 1;
     struct key k, to;
-    key_of_u32(&to, s->account->id, KEY_OVERLAY, e->id.v);
+    key_of_overlay(&to, s->account->id, e->id, e->generation);
     struct load_over l = {.account = s->account->id, .e = e, .prefix = to.n};
     key_end(&to);
-    key_of_uid(&k, s->account->id, KEY_OVERLAY, e->id, from);
+    key_of_over(&k, s->account->id, e->id, e->generation, (msg_uid){from});
     TRY(view_scan(s->view, key_str(&k), key_str(&to), entries_load_over, &l));
     TRY(l.failed);
     e->over_from = from;
@@ -111,7 +113,7 @@ static struct err entries_block_bytes(struct snap *s, struct entries *e, size_t 
                                       struct str *out)
 {
     struct key k;
-    key_of_uid(&k, s->account->id, KEY_BLOCK, e->id, e->dir.refs[at].base);
+    key_of_block(&k, s->account->id, e->id, e->dir.refs[at].base);
     struct err result = view_get(s->view, key_str(&k), a, out);
     return result.code == E_NOTFOUND ? err_make(E_CORRUPT, "a block of entries is missing")
                                      : result;
@@ -192,7 +194,7 @@ static struct err entries_find_over(struct snap *s, struct entries *e, msg_uid u
         struct arena a;
         arena_init(&a, ARENA_OWN);
         struct key k;
-        key_of_uid(&k, s->account->id, KEY_OVERLAY, e->id, uid.v);
+        key_of_over(&k, s->account->id, e->id, e->generation, uid);
         struct str packed;
         struct err result = view_get(s->view, key_str(&k), &a, &packed);
         *found = result.code == E_OK;

@@ -10,6 +10,7 @@
 struct fold_item {
     struct over o;
     bool stored;             /* there is an overlay value to be deleted */
+    bool folded;             /* it is in a block now */
     struct pending *pending; /* or it is the transaction's, or both */
 };
 
@@ -23,7 +24,6 @@ struct fold {
     size_t cap_refs;
     struct entry *rows; /* the block that is being made, and the tail behind it */
     size_t n_rows, cap_rows;
-    size_t consumed; /* overlay values deleted */
 };
 
 static void fold_free(struct fold *f)
@@ -73,17 +73,6 @@ static void fold_ref(struct fold *f, struct block_ref r)
     f->dir.refs[f->dir.n++] = r;
 }
 
-/* Takes an item: its overlay value goes. */
-static void fold_consume(struct fold *f, struct fold_item *item)
-{
-    if (!item->stored)
-        return;
-    struct key k;
-    key_of_uid(&k, f->t->account->id, KEY_OVERLAY, f->id, item->o.e.uid.v);
-    batch_delete(&f->t->commit.batch, key_str(&k));
-    f->consumed++;
-}
-
 /* Writes the rows as blocks; the first keeps the base of the block that it replaces (0: none). */
 static void fold_flush(struct fold *f, uint32_t base)
 {
@@ -91,7 +80,7 @@ static void fold_flush(struct fold *f, uint32_t base)
     account_id account = f->t->account->id;
     struct key k;
     if (base && !f->n_rows) {
-        key_of_uid(&k, account, KEY_BLOCK, f->id, base);
+        key_of_block(&k, account, f->id, base);
         batch_delete(batch, key_str(&k));
     }
     for (size_t i = 0; i < f->n_rows; i += ENTRY_BLOCK) {
@@ -103,7 +92,7 @@ static void fold_flush(struct fold *f, uint32_t base)
                               .count = (uint32_t)n};
         buf_clear(&f->t->scratch);
         block_pack(&f->t->scratch, account, f->id, rows, n);
-        key_of_uid(&k, account, KEY_BLOCK, f->id, r.base);
+        key_of_block(&k, account, f->id, r.base);
         batch_put(batch, key_str(&k), buf_str(&f->t->scratch));
         fold_ref(f, r);
     }
@@ -126,7 +115,7 @@ static struct err fold_block(struct fold *f, size_t at, size_t first, size_t end
         row++;
         if (!item->o.dead)
             fold_row(f, &item->o.e);
-        fold_consume(f, item);
+        item->folded = true;
     }
     while (row < e->n_block)
         fold_row(f, &e->block[row++]);
@@ -165,7 +154,7 @@ static struct err fold_all(struct fold *f, size_t max_blocks)
         struct fold_item *item = &f->items[i];
         if (!item->o.dead)
             fold_row(f, &item->o.e);
-        fold_consume(f, item);
+        item->folded = true;
         f->dir.folded = item->o.e.uid.v;
     }
     fold_flush(f, extended ? old->refs[old->n - 1].base : 0);
@@ -175,12 +164,49 @@ static struct err fold_all(struct fold *f, size_t max_blocks)
 static struct err fold_begin(struct fold *f, struct txn_box *b)
 {
     TRY(txn_need_snap(f->t));
-    f->entries = entries_any(f->t->snap, f->id);
+    f->entries = entries_known(f->t->snap, f->id, b->pb.overlay_generation);
     TRY(entries_directory(f->t->snap, f->entries));
     TRY(entries_overlay(f->t->snap, f->entries, 0));
     fold_collect(f, b);
     f->dir.folded = f->entries->dir.folded;
     return OK;
+}
+
+/* Deletes what has been folded; if that is everything, a new generation begins. */
+static void fold_overlay(struct fold *f, struct txn_box *b)
+{
+    account_id account = f->t->account->id;
+    struct batch *batch = &f->t->commit.batch;
+    size_t stored = 0, folded = 0;
+    for (size_t i = 0; i < f->n_items; i++) {
+        stored += f->items[i].stored;
+        folded += f->items[i].stored && f->items[i].folded;
+    }
+    struct key k, to;
+    if (folded == stored) {
+        key_of_overlay(&k, account, f->id, b->pb.overlay_generation);
+        to = k;
+        key_end(&to);
+        batch_delete_range(batch, key_str(&k), key_str(&to));
+        b->pb.overlay_generation++;
+    }
+    for (size_t i = 0; i < f->n_items && folded < stored; i++) {
+        const struct fold_item *item = &f->items[i];
+        if (!item->stored || !item->folded)
+            continue;
+        key_of_over(&k, account, f->id, b->pb.overlay_generation, item->o.e.uid);
+        batch_delete(batch, key_str(&k));
+    }
+    b->pb.overlay = stored - folded;
+}
+
+static void fold_directory(struct fold *f)
+{
+    buf_clear(&f->t->scratch);
+    directory_pack(&f->t->scratch, f->t->account->id, f->id, &f->dir);
+    struct key k;
+    key_of_u32(&k, f->t->account->id, KEY_DIRECTORY, f->id.v);
+    batch_put(&f->t->commit.batch, key_str(&k), buf_str(&f->t->scratch));
 }
 
 struct err txn_fold(struct txn *t, struct txn_box *b, size_t max_blocks)
@@ -191,12 +217,8 @@ struct err txn_fold(struct txn *t, struct txn_box *b, size_t max_blocks)
     if (result.code == E_OK)
         result = fold_all(&f, max_blocks);
     if (result.code == E_OK) {
-        buf_clear(&t->scratch);
-        directory_pack(&t->scratch, t->account->id, f.id, &f.dir);
-        struct key k;
-        key_of_u32(&k, t->account->id, KEY_DIRECTORY, f.id.v);
-        batch_put(&t->commit.batch, key_str(&k), buf_str(&t->scratch));
-        b->pb.overlay -= f.consumed;
+        fold_overlay(&f, b);
+        fold_directory(&f);
         b->changed = true;
     }
     fold_free(&f);

@@ -17,7 +17,7 @@
  *  l     mailbox, base             (reserved) listing columns of a block
  *  m     mailbox                   Mailbox
  *  n     name                      account, mailbox: the index of names
- *  o     mailbox, UID              overlay: an entry that is new or changed, or a tombstone
+ *  o     mailbox, generation, UID  overlay: an entry that is new or changed, or a tombstone
  *  p     body                      BodyPlace
  *  q     day, id (two 64-bit)      Done; days since 1970, so that old ones go as a range
  *  s     name                      Subscription
@@ -26,7 +26,11 @@
  * "account" in a value that is no protobuf message is a varint at its beginning. Every value names
  * its account and is checked against its key's when it is read.
  *
- * Entries. A UID up to the directory's `folded` is in a block if it is alive; an overlay value of
+ * Entries. The overlay is what stands under the mailbox's overlay_generation. Folding all of it
+ * begins a new one, so that readers do not have to pass over keys that the index has deleted but
+ * not yet forgotten.
+ *
+ * A UID up to the directory's `folded` is in a block if it is alive; an overlay value of
  * such a UID replaces it (or, as a tombstone, removes it). A living UID above is in the overlay
  * only. An expunged entry lives on, whole, as the before-image in the change log: that line is
  * the dead entry.
@@ -90,12 +94,22 @@ static inline void key_of_u64(struct key *k, account_id a, enum key_kind kind, u
     key_kind(k, a, kind);
     key_u64(k, id);
 }
-/* Mailbox and UID, or mailbox and a block's base. */
-static inline void key_of_uid(struct key *k, account_id a, enum key_kind kind, mailbox_id m,
-                              uint32_t uid)
+static inline void key_of_block(struct key *k, account_id a, mailbox_id m, uint32_t base)
 {
-    key_of_u32(k, a, kind, m.v);
-    key_u32(k, uid);
+    key_of_u32(k, a, KEY_BLOCK, m.v);
+    key_u32(k, base);
+}
+/* The beginning of all keys of an overlay. */
+static inline void key_of_overlay(struct key *k, account_id a, mailbox_id m, uint32_t generation)
+{
+    key_of_u32(k, a, KEY_OVERLAY, m.v);
+    key_u32(k, generation);
+}
+static inline void key_of_over(struct key *k, account_id a, mailbox_id m, uint32_t generation,
+                               msg_uid uid)
+{
+    key_of_overlay(k, a, m, generation);
+    key_u32(k, uid.v);
 }
 static inline void key_of_bytes(struct key *k, account_id a, enum key_kind kind, struct str rest)
 {

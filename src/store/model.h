@@ -122,6 +122,7 @@ MUST_CHECK struct err over_unpack(struct str packed, account_id a, msg_uid uid, 
 
 struct entries {
     mailbox_id id;
+    uint32_t generation; /* of the overlay */
     struct directory dir;
     bool dir_loaded;
     /* All overlay values from over_from on. */
@@ -137,8 +138,8 @@ struct entries {
 void entries_free(struct entries *e);
 /* Ready for reading this mailbox, which must exist; E_NOTFOUND. */
 MUST_CHECK struct err entries_of(struct snap *s, mailbox_id m, struct entries **out);
-/* The same for a mailbox that may be dead or new. */
-struct entries *entries_any(struct snap *s, mailbox_id m);
+/* The same for a mailbox of which this is known already. */
+struct entries *entries_known(struct snap *s, mailbox_id m, uint32_t generation);
 MUST_CHECK struct err entries_directory(struct snap *s, struct entries *e);
 MUST_CHECK struct err entries_overlay(struct snap *s, struct entries *e, uint32_t from);
 MUST_CHECK struct err entries_block(struct snap *s, struct entries *e, size_t at);

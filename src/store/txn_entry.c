@@ -144,7 +144,8 @@ struct err txn_entries_write(struct txn *t, struct txn_box *b)
     for (size_t i = 0; i < b->n; i++) {
         const struct pending *p = &b->pending[i];
         struct key k;
-        key_of_uid(&k, t->account->id, KEY_OVERLAY, (mailbox_id){b->pb.id}, p->after.uid.v);
+        key_of_over(&k, t->account->id, (mailbox_id){b->pb.id}, b->pb.overlay_generation,
+                    p->after.uid);
         if (p->alive || p->in_block) {
             struct over o = over_of(p);
             buf_clear(&t->scratch);

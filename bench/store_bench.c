@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "store/engine.h"
 
+#include <semaphore.h>
 #include <sys/resource.h>
 
 enum { THREADS = 16, SAMPLES = 1 << 16, ROWS = 4, ROW = 120 };
@@ -23,26 +24,20 @@ struct bench {
 
 struct waiter {
     struct commit c;
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool ended;
+    sem_t ended;
 };
 
 static void ended(struct commit *c, struct err result)
 {
     struct waiter *w = container_of(c, struct waiter, c);
     check(result.code == E_OK);
-    pthread_mutex_lock(&w->lock);
-    w->ended = true;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
+    sem_post(&w->ended);
 }
 
 static void commit_one(struct bench *b, uint64_t account, uint64_t n, const uint8_t *bytes)
 {
     struct waiter w = {.c.done = ended};
-    pthread_mutex_init(&w.lock, NULL);
-    pthread_cond_init(&w.cond, NULL);
+    check(sem_init(&w.ended, 0, 0) == 0);
     struct body *body = body_new(str_of(bytes, b->size));
     for (uint64_t row = 0; row < ROWS; row++) {
         static const uint8_t value[ROW] = "a row of the index";
@@ -56,10 +51,9 @@ static void commit_one(struct bench *b, uint64_t account, uint64_t n, const uint
         batch_put(&w.c.batch, key_str(&k), str_of(value, sizeof value));
     }
     engine_submit(b->e, &w.c);
-    pthread_mutex_lock(&w.lock);
-    while (!w.ended)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
+    while (sem_wait(&w.ended) < 0)
+        continue;
+    sem_destroy(&w.ended);
     batch_free(&w.c.batch);
     body_unref(body);
 }

@@ -91,7 +91,8 @@ struct err backend_open(struct backend *b, const Thurn__Settings *s, struct buf 
 void backend_settings(struct backend *b, const Thurn__Settings *s)
 {
     b->limits = (struct backend_limits){.message_size = s->message_size_limit,
-                                        .recipients = s->max_recipients};
+                                        .recipients = s->max_recipients,
+                                        .sessions = s->max_connections};
     (void)snprintf(b->hostname, sizeof b->hostname, "%.*s", STR_FMT(pb_str(s->hostname)));
     scan_pool_set_timeout(b->scan, s->scan_timeout);
 }

@@ -21,6 +21,7 @@
 struct backend_limits {
     uint64_t message_size;
     uint32_t recipients; /* of one LMTP transaction */
+    uint32_t sessions;   /* of each frontend, on average */
 };
 
 struct backend {
@@ -39,6 +40,7 @@ struct backend {
     char hostname[256];
     struct list frontends; /* control channels */
     struct list sessions;
+    size_t n_frontends, n_sessions;
     struct list admins;   /* connections of the command line */
     struct list removals; /* accounts that wait to be erased */
     size_t listings;      /* lists of accounts that are being made: they open each for a moment */

@@ -22,6 +22,7 @@ static struct frontend *frontend_of(struct list *l)
 static void frontend_free(struct frontend *f)
 {
     list_remove(&f->link);
+    f->b->n_frontends--;
     chan_free(f->chan);
     free(f);
 }
@@ -64,6 +65,7 @@ void frontend_add(struct backend *b, uint32_t index, uint64_t generation, int fd
         return;
     }
     list_append(&b->frontends, &f->link);
+    b->n_frontends++;
 }
 
 void frontends_free(struct backend *b)

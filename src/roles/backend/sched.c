@@ -144,7 +144,7 @@ static void maintain(struct writer *w, struct account *a, struct err opened)
 {
     struct account_queue *q = w->queue;
     struct err e = opened.code ? opened : account_maintain(a);
-    if (e.code)
+    if (e.code && e.code != E_NOTFOUND) /* it has been removed meanwhile */
         log_error("store.maintenance", LF_U64("account", q->id.v), LF_ERR(e));
     q->maintain_failed = e.code != E_OK;
     q->maintain_waits = false;

@@ -10,6 +10,7 @@ static void session_free(void *arg)
     struct backend *b = s->b;
     s->kind->end(s);
     list_remove(&s->link);
+    b->n_sessions--;
     chan_free(s->chan);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
@@ -186,8 +187,9 @@ void session_open(struct backend *b, const Thurn__SessionOpen *m, int fd)
         .frame = session_frame, .drained = session_drained, .closed = session_closed};
     const struct session_kind *kind = session_kind_of(m->kind);
     bool ip_ok = m->peer_ip.len == 0 || m->peer_ip.len == 4 || m->peer_ip.len == 16;
-    if (!kind || !ip_ok || fd < 0) {
-        log_warn("session.refused", LF_U64("kind", m->kind));
+    bool room = b->n_sessions < (size_t)b->limits.sessions * b->n_frontends;
+    if (!kind || !ip_ok || !room || fd < 0) {
+        log_warn("session.refused", LF_U64("kind", m->kind), LF_U64("sessions", b->n_sessions));
         if (fd >= 0)
             (void)close(fd);
         return;
@@ -212,5 +214,6 @@ void session_open(struct backend *b, const Thurn__SessionOpen *m, int fd)
         return;
     }
     list_append(&b->sessions, &s->link);
+    b->n_sessions++;
     kind->begin(s);
 }

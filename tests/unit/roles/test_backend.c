@@ -406,6 +406,18 @@ static void requests_sent_in_one_go_are_done_in_order(void **state)
     }
 }
 
+static void a_frontend_has_no_more_sessions_than_connections(void **state)
+{
+    struct rig *r = *state;
+    (void)rig_account(r, STR("alice@example.test"));
+    struct end *last = NULL;
+    for (size_t i = 0; i < r->settings.max_connections; i++)
+        last = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    assert_int_equal(ask_recipient(last, "alice"), THURN__CODE__DONE);
+    rig_expect_closed(rig_session(r, THURN__SESSION_KIND__SESSION_IMAP));
+    assert_int_equal(ask_recipient(last, "alice"), THURN__CODE__DONE);
+}
+
 static void fetch_everything(struct end *imap)
 {
     Thurn__NumRange all = THURN__NUM_RANGE__INIT;
@@ -615,6 +627,7 @@ int main(void)
         CASE(a_replaced_scanner_finishes_what_it_has),
         CASE(nothing_but_login_is_done_before_login),
         CASE(a_client_that_idles_is_told_of_new_mail),
+        CASE(a_frontend_has_no_more_sessions_than_connections),
         CASE(a_client_that_does_not_read_keeps_nobody_waiting),
         CASE(requests_sent_in_one_go_are_done_in_order),
         CASE(the_command_line_manages_domains_and_accounts),

@@ -264,6 +264,7 @@ struct rig *rig_new(void)
     r->settings.workers = 4;
     r->settings.message_size_limit = 1024 * KB;
     r->settings.max_recipients = 4;
+    r->settings.max_connections = 32;
     r->settings.scan_timeout = 10000;
     r->settings.argon2_memory_kib = 64;
     r->settings.argon2_passes = 1;

@@ -34,12 +34,11 @@ static void client_leave(struct client *c)
         ;
     if (c->fe->stopping && !c->asked && !c->ending)
         client_goodbye(c, GOODBYE_SHUTDOWN);
-    bool finish = c->ending && !c->finished;
     if (!c->ending && !c->asked && c->progress)
         timer_set(c->timer, c->ops->patience(c));
-    if (finish)
-        client_finish(c);
     log_context((session_id){0}, STR(""));
+    if (c->ending && !c->finished)
+        client_finish(c);
 }
 
 void client_stop(struct client *c)

@@ -10,9 +10,8 @@ struct err txn_email_get(struct txn *t, email_id id, struct txn_email **out)
 {
     struct txn_email *e = txn_email_known(t, id);
     if (!e) {
-        TRY(txn_need_snap(t));
         Thurn__StoredEmail *pb;
-        TRY(snap_email(t->snap, id, &t->arena, &pb));
+        TRY(snap_email(txn_snap(t), id, &t->arena, &pb));
         e = arena_new(&t->arena, struct txn_email);
         if (!e)
             return err_make(E_LIMIT, "too many emails in one transaction");

@@ -163,10 +163,10 @@ static struct err fold_all(struct fold *f, size_t max_blocks)
 
 static struct err fold_begin(struct fold *f, struct txn_box *b)
 {
-    TRY(txn_need_snap(f->t));
-    f->entries = entries_known(f->t->snap, f->id, b->pb.overlay_generation);
-    TRY(entries_directory(f->t->snap, f->entries));
-    TRY(entries_overlay(f->t->snap, f->entries, 0));
+    struct snap *s = txn_snap(f->t);
+    f->entries = entries_known(s, f->id, b->pb.overlay_generation);
+    TRY(entries_directory(s, f->entries));
+    TRY(entries_overlay(s, f->entries, 0));
     fold_collect(f, b);
     f->dir.folded = f->entries->dir.folded;
     return OK;

@@ -78,13 +78,13 @@ struct snap {
     struct account *account;
     struct view *view;
     struct arena arena; /* the head */
-    Thurn__AccountHead *head;
+    const Thurn__AccountHead *head;
     struct entries *entries; /* of the mailbox that was read last */
     bool place_known;
     uint64_t place_body;
     Thurn__BodyPlace place;
 };
-MUST_CHECK struct err snap_open_view(struct account *a, struct snap **out);
+struct snap *snap_open_txn(struct account *a);
 
 /* -- entries in columns (entry_block.c): pure functions on bytes -- */
 
@@ -186,13 +186,11 @@ struct txn {
     struct map emails;     /* by id: struct txn_email */
     uint32_t done_day;     /* 0: no request remembered */
     uint32_t done_expired; /* days before this one have been dropped; 0: none */
-    struct err failed;     /* opening the snapshot */
     struct buf scratch;
     struct commit commit;
     void (*done)(struct err result, void *arg);
     void *done_arg;
 };
-MUST_CHECK struct err txn_need_snap(struct txn *t);
 /* The transaction's copy of a mailbox; NULL if there is none. */
 struct txn_box *txn_box(struct txn *t, mailbox_id id);
 /* The same for one that can hold messages. E_NOTFOUND, E_DENIED. */

@@ -1,11 +1,25 @@
 #include "store/model.h"
 
-struct err snap_open(struct account *a, struct snap **out)
+static struct snap *snap_new(struct account *a)
 {
     struct snap *s = mem_alloc(sizeof *s);
     s->account = a;
     arena_init(&s->arena, ARENA_OWN);
     s->view = view_open(a->store->engine);
+    return s;
+}
+
+/* Within a transaction the head in memory is the one on disk: nothing need be read. */
+struct snap *snap_open_txn(struct account *a)
+{
+    struct snap *s = snap_new(a);
+    s->head = &a->head;
+    return s;
+}
+
+struct err snap_open(struct account *a, struct snap **out)
+{
+    struct snap *s = snap_new(a);
     struct key k;
     key_kind(&k, a->id, KEY_HEAD);
     struct err result =

@@ -162,7 +162,9 @@ MUST_CHECK struct err snap_done(struct snap *s, change_id id, struct arena *a, s
 
 /* ------------------------------------------------------------------------------------ writing */
 
-/* Begins; nothing is written before commit. All changes of a transaction get one modseq. */
+/* Begins; nothing is written before commit. All changes of a transaction get one modseq. After
+ * E_LIMIT, E_IO or E_CORRUPT from one of the calls below it may hold half of what was asked for and
+ * must be aborted; after other errors it is as before the call. */
 MUST_CHECK struct err txn_begin(struct account *a, struct txn **out);
 /* The state before the transaction, for reading. Belongs to the transaction. */
 struct snap *txn_snap(struct txn *t);
@@ -171,8 +173,9 @@ modseq txn_modseq(const struct txn *t);
 void txn_abort(struct txn *t);
 /* Makes it durable, or fails and changes nothing; ends the transaction either way. Blocks. */
 MUST_CHECK struct err txn_commit(struct txn *t);
-/* The same without waiting: done(result, arg) is called on the committer's thread, where the
- * transaction has ended already. It must not block. */
+/* The same without waiting: done(result, arg) is called on the committer's thread (or in this call,
+ * if the transaction fails before it gets there), when the transaction has ended already. It must
+ * not block. */
 void txn_commit_async(struct txn *t, void (*done)(struct err result, void *arg), void *arg);
 
 /* Names: UTF-8, 1 to 1000 bytes, no control characters, levels by '/', no empty level; the caller

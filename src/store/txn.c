@@ -23,16 +23,10 @@ modseq txn_modseq(const struct txn *t)
     return (modseq){t->head.modseq};
 }
 
-struct err txn_need_snap(struct txn *t)
-{
-    return t->snap ? OK : snap_open(t->account, &t->snap);
-}
-
 struct snap *txn_snap(struct txn *t)
 {
-    /* The head was read when the account was opened; that it cannot be read any more is no
-     * failure of the caller's. */
-    check_unhandled(txn_need_snap(t).code == E_OK);
+    if (!t->snap)
+        t->snap = snap_open_txn(t->account);
     return t->snap;
 }
 

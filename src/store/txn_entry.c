@@ -53,9 +53,8 @@ static struct err pending_get(struct txn *t, struct txn_box *b, msg_uid uid, str
     }
     if (!account_box(t->account, (mailbox_id){b->pb.id}))
         return err_make(E_NOTFOUND, "no such message"); /* a mailbox of this transaction */
-    TRY(txn_need_snap(t));
     struct found f;
-    TRY(entries_find(t->snap, (mailbox_id){b->pb.id}, uid, &f));
+    TRY(entries_find(txn_snap(t), (mailbox_id){b->pb.id}, uid, &f));
     struct pending *p = pending_insert(b, at);
     *p = (struct pending){.before = f.e,
                           .after = f.e,

@@ -49,10 +49,14 @@ struct imap_scanned {
 };
 enum imap_run {
     IMAP_RUN_DONE,  /* answered, with its ImapDone sent (IDLE on: nothing sent yet) */
-    IMAP_RUN_YIELD, /* call again with the same frame when there is room and others had their turn */
+    IMAP_RUN_YIELD, /* call again with the same frame when there is room and others had their turn
+                     */
 };
 /* Runs a request, or goes on with it. The frame stays the caller's and must stay until DONE.
- * `scanned` for APPEND only. Blocks for reads and, as writer, for the commit. */
+ * `scanned` for APPEND only; its bytes must stay as well. Blocks for reads and, as writer, for the
+ * commit. A request that names itself (`change`) and was done before is answered from what was
+ * remembered. If a body cannot be read to its end, ImapDone comes while a row is incomplete: the
+ * client has been promised those bytes, so its connection must be ended. */
 enum imap_run imap_session_run(struct imap_session *s, struct frame *f,
                                const struct imap_scanned *scanned);
 /* Drops what an unfinished request holds (the connection is gone). */

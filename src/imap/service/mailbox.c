@@ -2,7 +2,10 @@
 #include "base/base.h"
 #include "imap/service/service.h"
 
-enum { MAILBOX_NAME_MAX = 1000 };
+enum {
+    MAILBOX_NAME_MAX = 1000,
+    SPECIAL_USES = 127, /* bits of Mailbox.special_use */
+};
 
 static const struct str text_unselectable =
     STR_INIT("Mailbox only holds other mailboxes and cannot be selected");
@@ -138,7 +141,7 @@ static struct err create_change(struct command *c, struct txn *t)
     const Thurn__ImapCreate *create = (const void *)c->frame->message;
     mailbox_id id;
     return txn_mailbox_create(t, name_without_separator(pb_str(create->mailbox)),
-                              create->special_use, &id);
+                              create->special_use & SPECIAL_USES, &id);
 }
 
 bool create_run(struct imap_session *s, struct command *c)

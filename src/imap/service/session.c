@@ -333,7 +333,8 @@ static bool command_repeat(struct imap_session *s)
     change_id id;
     struct snap *snap;
     struct str packed;
-    if (!s->account || !request_change(c->frame->message, &id) ||
+    /* CLOSE does nothing the second time, but it must unselect. */
+    if (!s->account || c->request->run == close_run || !request_change(c->frame->message, &id) ||
         command_snap(s, &snap).code != E_OK || snap_done(snap, id, &c->arena, &packed).code != E_OK)
         return false;
     Thurn__ImapDone *done = (void *)pb_unpack(&c->arena, &thurn__imap_done__descriptor, packed);
@@ -385,12 +386,15 @@ bool login_run(struct imap_session *s, struct command *c)
                                           pb_str(login->password), &who);
     if (e.code == E_OK)
         e = account_open(s->host->store, who.account, &s->account);
-    if (e.code == E_DENIED || e.code == E_NOTFOUND || e.code == E_INVALID)
+    if (e.code == E_DENIED || e.code == E_NOTFOUND || e.code == E_INVALID) {
+        log_info("imap.login_refused", LF_STR("user", pb_str(login->user)));
         return command_no(c, THURN__CODE__DENIED, STR("User name or password is wrong"));
+    }
     if (e.code != E_OK)
         return command_failed(s, e);
     s->account_id = who.account;
     s->state = AUTHENTICATED;
+    log_info("imap.login", LF_STR("user", pb_str(login->user)), LF_U64("account", who.account.v));
     return true;
 }
 

@@ -343,6 +343,52 @@ static void repeated_request_is_not_done_twice(void **state)
     client_free(a);
 }
 
+static void appended_message_keeps_flags_and_keywords(void **state)
+{
+    struct client *a = client_in(*state, "INBOX");
+    Thurn__ImapAppend m = THURN__IMAP_APPEND__INIT;
+    Thurn__ImapFlags flags = THURN__IMAP_FLAGS__INIT;
+    ProtobufCBinaryData words[] = {pb_bytes(STR("$Junk")), pb_bytes(STR("Work"))};
+    struct buf record CLEANUP(buf_free) = {0};
+    struct imap_scanned scanned = {.message = MESSAGE("x")};
+    email_record_flat(scanned.message.n, &record);
+    scanned.record = buf_str(&record);
+    flags.system = F | 32; /* \Recent cannot be set */
+    flags.n_keywords = 2;
+    flags.keywords = words;
+    m.mailbox = pb_bytes(STR("INBOX"));
+    m.flags = &flags;
+    m.change = pb_bytes(STR("0123456789abcdef"));
+    ask_append_as(a, &m, &scanned);
+    assert_said(a, "u[e1/1 names=$Junk,Work] >1:1 ok");
+    ask_append_as(a, &m, &scanned); /* repeated: not a second message */
+    assert_said(a, ">1:1 ok");
+    ask_fetch(a, "1", false, FLAGS, NULL, false);
+    assert_said(a, "r[1 =FR+3] ok");
+    client_free(a);
+}
+
+static void record_that_does_not_fit_is_not_believed(void **state)
+{
+    struct client *a = client_in(*state, "INBOX");
+    Thurn__ImapAppend m = THURN__IMAP_APPEND__INIT;
+    struct buf record CLEANUP(buf_free) = {0};
+    struct imap_scanned scanned = {.message = MESSAGE("x")};
+    email_record_flat(scanned.message.n + 1000, &record);
+    scanned.record = buf_str(&record);
+    m.mailbox = pb_bytes(STR("INBOX"));
+    ask_append_as(a, &m, &scanned);
+    ask_append_as(a, &m, &(struct imap_scanned){.message = MESSAGE("x"), .record = STR("\xff")});
+    client_said(a);
+    ask_fetch(a, "1:2", false, 0, " 1", false);
+    assert_said(a, "r[1{Subject: x\r\n\r\nHello\r\n}{Subject: x\r\n\r\nHello\r\n}] "
+                   "r[2{Subject: x\r\n\r\nHello\r\n}{Subject: x\r\n\r\nHello\r\n}] ok");
+    a->rig->host.message_size_limit = 10;
+    ask_append_as(a, &m, &scanned);
+    assert_said(a, "no(TOO_LARGE)");
+    client_free(a);
+}
+
 static void mailboxes_are_made_renamed_and_deleted(void **state)
 {
     struct client *a = client_new(*state);
@@ -507,6 +553,8 @@ int main(void)
         TEST(idle_client_hears_of_changes_at_once),
         TEST(copy_shows_the_same_mail_elsewhere),
         TEST(repeated_request_is_not_done_twice),
+        TEST(appended_message_keeps_flags_and_keywords),
+        TEST(record_that_does_not_fit_is_not_believed),
         TEST(mailboxes_are_made_renamed_and_deleted),
         TEST(renamed_inbox_gives_its_mail_away),
         TEST(mailbox_deleted_under_a_client_empties),

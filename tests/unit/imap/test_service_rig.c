@@ -12,6 +12,7 @@ int rig_setup(void **state)
 {
     struct rig *r = mem_alloc(sizeof *r);
     list_init(&r->clients);
+    log_set_level(LOG_ERROR);
     struct buf explain CLEANUP(buf_free) = {0};
     snprintf(r->dir, sizeof r->dir, "/tmp/thurn-imap-XXXXXX");
     if (!mkdtemp(r->dir))
@@ -399,6 +400,11 @@ void ask_append(struct client *c, const char *mailbox, struct str message, uint3
     m.size = message.n;
     struct imap_scanned scanned = {message, buf_str(&record), parsed.text};
     run(c, RPC_IMAP_APPEND, &m.base, &scanned);
+}
+
+void ask_append_as(struct client *c, Thurn__ImapAppend *m, const struct imap_scanned *scanned)
+{
+    run(c, RPC_IMAP_APPEND, &m->base, scanned);
 }
 
 void ask_store(struct client *c, const char *set, bool uid, int mode, bool silent, uint32_t flags,

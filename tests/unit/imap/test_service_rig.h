@@ -54,6 +54,7 @@ void ask(struct client *c, uint16_t type, ProtobufCMessage *m);
 void ask_select(struct client *c, const char *mailbox, bool examine);
 void ask_noop(struct client *c);
 void ask_append(struct client *c, const char *mailbox, struct str message, uint32_t flags);
+void ask_append_as(struct client *c, Thurn__ImapAppend *m, const struct imap_scanned *scanned);
 void ask_store(struct client *c, const char *set, bool uid, int mode, bool silent, uint32_t flags,
                const char *keyword);
 /* Sections: "", "HEADER", "1.2.MIME", "TEXT<5.10>", several by ' '. */

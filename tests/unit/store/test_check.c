@@ -329,6 +329,43 @@ static void keys_that_belong_to_nothing_are_found(void **state)
     finds(h, "a kind that this release does not know");
 }
 
+static void damage_done(struct batch *b, struct view *v)
+{
+    (void)v;
+    Thurn__Done d = THURN__DONE__INIT;
+    uint8_t packed[64];
+    struct key k;
+    d.account = ALICE.v;
+    key_of_done(&k, ALICE, 12345, (change_id){{7}});
+    batch_put(b, key_str(&k), str_of(packed, thurn__done__pack(&d, packed)));
+}
+
+static void old_records_of_requests_are_dropped(void **state)
+{
+    struct house *h = *state;
+    furnish(h);
+    plant(h, damage_done);
+    finds_nothing(h);
+    house_open(h);
+    assert_ok(account_open(h->store, ALICE, &h->alice));
+    assert_true(account_wants_maintenance(h->alice));
+    modseq before = account_modseq(h->alice);
+    assert_ok(account_maintain(h->alice));
+    assert_false(account_wants_maintenance(h->alice));
+    assert_int_equal(account_modseq(h->alice).v, before.v); /* nothing that a client sees */
+    house_reopen(h);
+    assert_false(account_wants_maintenance(h->alice));
+    struct arena a;
+    struct str answer;
+    struct snap *s;
+    arena_init(&a, 1 << 16);
+    assert_ok(snap_open(h->alice, &s));
+    assert_err(snap_done(s, (change_id){{7}}, &a, &answer), E_NOTFOUND);
+    assert_ok(snap_done(s, (change_id){{9}}, &a, &answer));
+    snap_close(s);
+    arena_free(&a);
+}
+
 /* In the segment that holds it. */
 static bool flip_in(const char *path, struct str what)
 {
@@ -386,6 +423,7 @@ int main(void)
         T(a_damaged_block_is_found),
         T(a_record_of_another_account_is_found_and_not_served),
         T(keys_that_belong_to_nothing_are_found),
+        T(old_records_of_requests_are_dropped),
         T(a_flipped_byte_in_a_body_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -340,6 +340,68 @@ static void the_change_log_tells_each_message_once(void **state)
     snap_close(s);
 }
 
+/* More than fits outside the blocks, and more than one value of the change log holds. */
+static void one_transaction_may_change_thousands_of_messages(void **state)
+{
+    enum { MANY = 6000 };
+    struct house *h = *state;
+    struct txn *t;
+    modseq start = account_modseq(h->alice);
+    assert_ok(txn_begin(h->alice, &t));
+    for (unsigned i = 0; i < MANY; i++)
+        (void)txn_message(t, INBOX, STR("one of many"), 0);
+    assert_ok(txn_commit(t));
+    modseq added = account_modseq(h->alice);
+    assert_int_equal(added.v, start.v + 1);
+    assert_ok(txn_begin(h->alice, &t));
+    for (uint32_t uid = 1; uid <= MANY; uid++)
+        assert_ok(uid % 3 ? txn_entry_flags(t, INBOX, (msg_uid){uid}, 1, 0)
+                          : txn_entry_expunge(t, INBOX, (msg_uid){uid}));
+    assert_ok(txn_commit(t));
+    house_reopen_from_log(h);
+    struct change *c = mem_alloc(MANY * sizeof *c);
+    struct entry *e = mem_alloc(MANY * sizeof *e);
+    size_t n;
+    struct snap *s;
+    assert_ok(snap_open(h->alice, &s));
+    assert_err(snap_changes(s, INBOX, added, c, 1024, &n), E_LIMIT);
+    assert_ok(snap_changes(s, INBOX, added, c, MANY, &n));
+    assert_int_equal(n, MANY);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(c[i].uid.v, i + 1);
+        assert_int_equal(c[i].modseq.v, added.v + 1);
+        assert_int_equal(c[i].kind, (i + 1) % 3 ? CHANGE_FLAGS : CHANGE_EXPUNGED);
+    }
+    assert_ok(snap_entries(s, INBOX, (msg_uid){1}, (msg_uid){UINT32_MAX}, e, MANY, &n));
+    assert_int_equal(n, MANY - MANY / 3);
+    snap_close(s);
+    free(c);
+    free(e);
+}
+
+static void a_deleted_mailbox_is_gone_for_new_readers_only(void **state)
+{
+    struct house *h = *state;
+    mailbox_id id = create_mailbox(h, "Short lived");
+    (void)deliver(h, id, "x");
+    struct snap *before, *after;
+    struct entry e;
+    struct txn *t;
+    size_t n;
+    assert_ok(snap_open(h->alice, &before));
+    assert_ok(txn_begin(h->alice, &t));
+    assert_ok(txn_mailbox_delete(t, id));
+    assert_err(txn_entry_expunge(t, id, (msg_uid){1}), E_NOTFOUND);
+    assert_ok(txn_commit(t));
+    assert_ok(snap_open(h->alice, &after));
+    assert_ok(snap_entry(before, id, (msg_uid){1}, &e));
+    assert_err(snap_entry(after, id, (msg_uid){1}, &e), E_NOTFOUND);
+    assert_err(snap_entries(after, id, (msg_uid){1}, (msg_uid){9}, &e, 1, &n), E_NOTFOUND);
+    snap_close(before);
+    snap_close(after);
+    assert_true(create_mailbox(h, "Short lived").v != id.v);
+}
+
 static void copying_shares_the_message(void **state)
 {
     struct house *h = *state;
@@ -577,6 +639,8 @@ int main(void)
         T(expunged_uid_is_never_given_again),
         T(a_reader_goes_on_seeing_what_was_there_when_it_began),
         T(the_change_log_tells_each_message_once),
+        T(one_transaction_may_change_thousands_of_messages),
+        T(a_deleted_mailbox_is_gone_for_new_readers_only),
         T(copying_shares_the_message),
         T(parents_are_made_and_deletion_spares_children),
         T(renaming_takes_children_along_and_keeps_the_id),

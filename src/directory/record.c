@@ -71,7 +71,7 @@ struct err dir_record_unpack(struct arena *a, const ProtobufCMessageDescriptor *
     ProtobufCMessage *m = protobuf_c_message_unpack(type, &allocator, packed.n, packed.p);
     if (!m)
         return err_make(E_CORRUPT, "a record of the directory cannot be read");
-    memcpy(out, &m, sizeof m);
+    *(ProtobufCMessage **)out = m;
     return OK;
 }
 

@@ -4,8 +4,8 @@ enum { LOCAL_SHOWN = 256, NAME_SHOWN = 255, TRACE_SHOWN = 64 };
 
 static bool is_atext(uint8_t c) /* RFC 5322 section 3.2.3 */
 {
-    return byte_is_alpha(c) || byte_is_digit(c) ||
-           (c != 0 && memchr("!#$%&'*+-/=?^_`{|}~", c, 19) != NULL);
+    static const struct str others = STR_INIT("!#$%&'*+-/=?^_`{|}~");
+    return byte_is_alpha(c) || byte_is_digit(c) || str_find_byte(others, c, 0) < others.n;
 }
 
 static bool is_dot_atom(struct str s)
@@ -34,10 +34,11 @@ static void put_quoted(struct buf *out, struct str s)
 /* A host name or address literal; everything that cannot stand in one becomes '?'. */
 static void put_name(struct buf *out, struct str s)
 {
+    static const struct str others = STR_INIT(".-_:[]");
     s = str_sub(s, 0, NAME_SHOWN);
     for (size_t i = 0; i < s.n; i++) {
         uint8_t c = s.p[i];
-        bool plain = byte_is_alpha(c) || byte_is_digit(c) || (c && memchr(".-_:[]", c, 6));
+        bool plain = byte_is_alpha(c) || byte_is_digit(c) || str_find_byte(others, c, 0) < others.n;
         buf_byte(out, plain ? c : '?');
     }
 }

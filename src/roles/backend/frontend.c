@@ -70,6 +70,6 @@ void frontend_add(struct backend *b, uint32_t index, uint64_t generation, int fd
 
 void frontends_free(struct backend *b)
 {
-    while (!list_empty(&b->frontends))
-        frontend_free(frontend_of(b->frontends.next));
+    list_each (l, &b->frontends)
+        frontend_free(frontend_of(l));
 }

@@ -67,6 +67,12 @@ static void accepted_drop(struct lmtp_session *l, struct accepted *a)
     free(a);
 }
 
+static void accepted_forget(struct lmtp_session *l)
+{
+    list_each (link, &l->accepted)
+        accepted_drop(l, container_of(link, struct accepted, link));
+}
+
 /* Only as many as a transaction may have are kept: the latest. */
 static void accepted_add(struct lmtp_session *l, const Thurn__Mailaddr *address, account_id account)
 {
@@ -127,7 +133,7 @@ static void delivery_end(struct delivery *d)
 {
     struct session *s = &d->l->s;
     Thurn__LmtpDeliverAnswer answer = THURN__LMTP_DELIVER_ANSWER__INIT;
-    Thurn__Status **status = mem_alloc(d->n * sizeof *status);
+    Thurn__Status **status = mem_alloc(d->n * sizeof(void *));
     for (size_t i = 0; i < d->n; i++)
         status[i] = &d->recipients[i].status;
     answer.n_recipients = d->n;
@@ -251,8 +257,7 @@ static void deliver(struct lmtp_session *l, struct frame *f)
         *r = (struct delivery_recipient){.writer.write = recipient_write, .d = d};
         r->account = accepted_find(l, m->recipients[i]);
     }
-    while (l->n_accepted)
-        accepted_drop(l, container_of(l->accepted.next, struct accepted, link));
+    accepted_forget(l);
     if (bytes.too_large) {
         delivery_refuse(d, RPC_STATUS(THURN__CODE__TOO_LARGE, "the message is too large"));
         return;
@@ -285,9 +290,7 @@ static void lmtp_request(struct session *s, struct frame *f)
 
 static void lmtp_end(struct session *s)
 {
-    struct lmtp_session *l = lmtp_of(s);
-    while (l->n_accepted)
-        accepted_drop(l, container_of(l->accepted.next, struct accepted, link));
+    accepted_forget(lmtp_of(s));
 }
 
 const struct session_kind session_lmtp = {

@@ -299,8 +299,8 @@ struct scan_pool *scan_pool_new(const struct scan_pool_options *o)
 
 void scan_pool_free(struct scan_pool *p)
 {
-    while (!list_empty(&p->scanners))
-        scanner_free(container_of(p->scanners.next, struct scanner, link));
+    list_each (l, &p->scanners)
+        scanner_free(container_of(l, struct scanner, link));
     check(list_empty(&p->waiting));
     timer_free(p->timer);
     free(p);

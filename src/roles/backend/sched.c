@@ -284,7 +284,7 @@ struct sched *sched_new(unsigned workers, struct store *store)
 static void shard_free(struct shard *shard)
 {
     check(shard->queues.n == shard->n_warm);
-    for (struct list *l; (l = list_pop(&shard->warm));)
+    list_each (l, &shard->warm)
         queue_free(container_of(l, struct account_queue, warm_link));
     map_free(&shard->queues);
     (void)pthread_mutex_destroy(&shard->lock);

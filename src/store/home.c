@@ -1,4 +1,5 @@
 #include "store/engine_private.h"
+#include "store/format_features.h"
 
 #include <dirent.h>
 #include <sys/file.h>
@@ -140,6 +141,7 @@ static struct err home_begin(struct engine *e, const char *format_path)
     buf_put(&text, str_c(format_text));
     hex_encode(&text, str_of(e->uuid, sizeof e->uuid));
     buf_put(&text, STR("\nfeatures\n"));
+    features_put(&text);
     TRY(write_file(e, new_path, buf_str(&text)));
     if (e->disk->rename(e->disk, new_path, format_path) < 0)
         return err_sys("naming the store's format file");
@@ -169,7 +171,7 @@ static struct err parse_format(struct engine *e, struct str text, struct buf *ex
                       "is not a store of Thurn; nothing was changed; choose another directory");
     if (!cur_accept_str(&c, STR("format 1\n")) || !cur_accept_str(&c, STR("uuid ")) ||
         !read_hex(&c, uuid, sizeof uuid) || !cur_accept_str(&c, STR("\nfeatures\n")) ||
-        !cur_end(&c))
+        !features_known(&c))
         return refuse(e, explain, E_UNSUPPORTED,
                       "is a store of a format or with features that this release does not know; "
                       "nothing was changed; use the release that wrote it");

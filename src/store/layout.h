@@ -143,16 +143,4 @@ static inline void key_end(struct key *k)
     k->b[k->n - 1]++;
 }
 
-/* Features of the format (features.c): names that stand, one in a line, at the end of the store's
- * `format` file. A store with one that is not in the table is refused, unchanged. A release writes
- * what a feature stands for only into a store that names it, and the name comes there only when
- * the operator enables it: until then the release before can open the data. */
-struct feature {
-    const char *name;   /* NULL ends the table */
-    bool on_from_start; /* a store begun by this release has it */
-};
-extern const struct feature store_features[];
-/* Whether this release can work with a store that uses the feature. */
-bool store_feature_known(struct str name);
-
 #endif

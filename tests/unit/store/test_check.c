@@ -366,6 +366,28 @@ static void old_records_of_requests_are_dropped(void **state)
     arena_free(&a);
 }
 
+static void a_store_with_a_feature_of_a_later_release_is_refused(void **state)
+{
+    struct house *h = *state;
+    house_close(h);
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/format", h->dir);
+    int fd = open(path, O_WRONLY | O_APPEND);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "from-the-future\n", 16), 16);
+    close(fd);
+    uint8_t before[SHA256_LEN] = {0}, after[SHA256_LEN] = {0};
+    hash_tree(h->dir, before);
+    struct store_options o = {.dir = str_c(h->dir)};
+    struct buf explain CLEANUP(buf_free) = {0}, found CLEANUP(buf_free) = {0};
+    assert_err(store_open(&o, &h->store, &explain), E_UNSUPPORTED);
+    assert_true(explain.n > 0);
+    assert_err(store_check(str_c(h->dir), note, NULL, &found, &explain), E_UNSUPPORTED);
+    hash_tree(h->dir, after);
+    assert_memory_equal(before, after, SHA256_LEN);
+    h->store = NULL;
+}
+
 /* In the segment that holds it. */
 static bool flip_in(const char *path, struct str what)
 {
@@ -424,6 +446,7 @@ int main(void)
         T(a_record_of_another_account_is_found_and_not_served),
         T(keys_that_belong_to_nothing_are_found),
         T(old_records_of_requests_are_dropped),
+        T(a_store_with_a_feature_of_a_later_release_is_refused),
         T(a_flipped_byte_in_a_body_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -386,15 +386,12 @@ bool login_run(struct imap_session *s, struct command *c)
                                           pb_str(login->password), &who);
     if (e.code == E_OK)
         e = account_open(s->host->store, who.account, &s->account);
-    if (e.code == E_DENIED || e.code == E_NOTFOUND || e.code == E_INVALID) {
-        log_info("imap.login_refused", LF_STR("user", pb_str(login->user)));
+    if (e.code == E_DENIED || e.code == E_NOTFOUND || e.code == E_INVALID)
         return command_no(c, THURN__CODE__DENIED, STR("User name or password is wrong"));
-    }
     if (e.code != E_OK)
         return command_failed(s, e);
     s->account_id = who.account;
     s->state = AUTHENTICATED;
-    log_info("imap.login", LF_STR("user", pb_str(login->user)), LF_U64("account", who.account.v));
     return true;
 }
 

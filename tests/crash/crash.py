@@ -149,7 +149,7 @@ class Changes(Load):
             return
         self.acked[name] = None
         if b"x OK" in self.ask(r, f"UID EXPUNGE {self.uids[name]}".encode()):
-            del self.acked[name]
+            del self.acked[name], self.uids[name]
             self.sent[name] = None  # may not come back
 
 

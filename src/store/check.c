@@ -70,11 +70,15 @@ bool check_unpack(const struct checker *c, const ProtobufCMessageDescriptor *typ
     return e.code == E_OK;
 }
 
-struct check_box *check_box_of(const struct checker *c, uint32_t id)
+struct check_box *check_box_of(struct checker *c, uint32_t id)
 {
-    for (size_t i = 0; i < c->n_boxes; i++)
-        if (c->boxes[i].pb->id == id)
-            return &c->boxes[i];
+    for (size_t i = 0; i < c->n_boxes; i++) {
+        size_t at = (c->last_box + i) % c->n_boxes;
+        if (c->boxes[at].pb->id == id) {
+            c->last_box = at;
+            return &c->boxes[at];
+        }
+    }
     return NULL;
 }
 

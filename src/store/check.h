@@ -31,6 +31,7 @@ struct checker {
     Thurn__AccountHead *head;
     struct check_box *boxes;
     size_t n_boxes, cap_boxes;
+    size_t last_box;            /* that was asked for: keys of one mailbox stand together */
     struct check_email *emails; /* ascending ids */
     size_t n_emails, cap_emails;
     struct check_body *bodies; /* ascending ids */
@@ -47,7 +48,7 @@ MUST_CHECK struct err check_mailbox_kind(struct checker *c, enum key_kind kind, 
 /* Unpacks a record of this account; says what is wrong with `what` and returns false. */
 bool check_unpack(const struct checker *c, const ProtobufCMessageDescriptor *type, struct str value,
                   struct arena *a, const char *what, void *out_message);
-struct check_box *check_box_of(const struct checker *c, uint32_t id);
+struct check_box *check_box_of(struct checker *c, uint32_t id);
 struct check_email *check_email_of(const struct checker *c, uint64_t id);
 /* Makes room for one more element of an array. */
 void *check_grow(void *array, size_t n, size_t *cap, size_t size);

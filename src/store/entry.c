@@ -12,14 +12,15 @@ void entries_free(struct entries *e)
     free(e);
 }
 
-struct entries *entries_known(struct snap *s, mailbox_id m, uint32_t generation)
+struct entries *entries_known(struct snap *s, const Thurn__Mailbox *pb)
 {
-    if (s->entries && s->entries->id.v == m.v)
+    if (s->entries && s->entries->id.v == pb->id)
         return s->entries;
     entries_free(s->entries);
     struct entries *e = s->entries = mem_alloc(sizeof *e);
-    e->id = m;
-    e->generation = generation;
+    e->id.v = pb->id;
+    e->generation = pb->overlay_generation;
+    e->highest_modseq = pb->highest_modseq;
     e->over_from = (uint64_t)UINT32_MAX + 1;
     e->block_at = SIZE_MAX;
     return e;
@@ -27,19 +28,18 @@ struct entries *entries_known(struct snap *s, mailbox_id m, uint32_t generation)
 
 struct err entries_of(struct snap *s, mailbox_id m, struct entries **out)
 {
-    uint32_t generation = 0;
-    if (!s->entries || s->entries->id.v != m.v) {
-        struct arena a;
-        arena_init(&a, ARENA_OWN);
-        Thurn__Mailbox *pb;
-        struct err result = snap_mailbox(s, m, &a, &pb);
-        if (result.code == E_OK)
-            generation = pb->overlay_generation;
-        arena_free(&a);
-        TRY(result);
+    if (s->entries && s->entries->id.v == m.v) {
+        *out = s->entries;
+        return OK;
     }
-    *out = entries_known(s, m, generation);
-    return OK;
+    struct arena a;
+    arena_init(&a, ARENA_OWN);
+    Thurn__Mailbox *pb;
+    struct err result = snap_mailbox(s, m, &a, &pb);
+    if (result.code == E_OK)
+        *out = entries_known(s, pb);
+    arena_free(&a);
+    return result;
 }
 
 /* ------------------------------------------------------------------------------ loading */

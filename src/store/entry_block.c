@@ -77,6 +77,16 @@ static void column_pack(struct buf *out, enum column c, const struct entry *e, s
     }
 }
 
+/* Nearly all values take one byte. */
+static inline uint64_t column_varint(struct cur *in)
+{
+    int b = cur_peek(in);
+    if (b < 0 || b >= 0x80)
+        return cur_varint(in);
+    in->at++;
+    return (uint64_t)b;
+}
+
 static void column_unpack_runs(struct cur *in, enum column c, struct entry *e, size_t n)
 {
     for (size_t i = 0; i < n && !in->bad;) {
@@ -95,7 +105,7 @@ static void column_unpack(struct cur *in, enum column c, struct entry *e, size_t
 {
     uint64_t v = 0;
     for (size_t i = 0; i < n && !in->bad; i++) {
-        uint64_t x = cur_varint(in);
+        uint64_t x = column_varint(in);
         uint64_t last = v;
         v = c == COL_SIZE ? x : c == COL_UID ? last + x : last + unzigzag(x);
         if (!column_set(&e[i], c, v) || (c == COL_UID && v <= last))

@@ -164,7 +164,7 @@ static struct err fold_all(struct fold *f, size_t max_blocks)
 static struct err fold_begin(struct fold *f, struct txn_box *b)
 {
     struct snap *s = txn_snap(f->t);
-    f->entries = entries_known(s, f->id, b->pb.overlay_generation);
+    f->entries = entries_known(s, &b->pb);
     TRY(entries_directory(s, f->entries));
     TRY(entries_overlay(s, f->entries, 0));
     fold_collect(f, b);

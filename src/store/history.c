@@ -191,7 +191,7 @@ struct err snap_changes(struct snap *s, mailbox_id m, modseq since, struct chang
 {
     struct entries *e;
     TRY(entries_of(s, m, &e)); /* the mailbox must exist */
-    if (since.v >= s->head->modseq) {
+    if (since.v >= e->highest_modseq) {
         *out_n = 0;
         return OK;
     }

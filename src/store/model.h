@@ -122,7 +122,8 @@ MUST_CHECK struct err over_unpack(struct str packed, account_id a, msg_uid uid, 
 
 struct entries {
     mailbox_id id;
-    uint32_t generation; /* of the overlay */
+    uint32_t generation;     /* of the overlay */
+    uint64_t highest_modseq; /* of the mailbox */
     struct directory dir;
     bool dir_loaded;
     /* All overlay values from over_from on. */
@@ -138,8 +139,8 @@ struct entries {
 void entries_free(struct entries *e);
 /* Ready for reading this mailbox, which must exist; E_NOTFOUND. */
 MUST_CHECK struct err entries_of(struct snap *s, mailbox_id m, struct entries **out);
-/* The same for a mailbox of which this is known already. */
-struct entries *entries_known(struct snap *s, mailbox_id m, uint32_t generation);
+/* The same for a mailbox whose record has been read. */
+struct entries *entries_known(struct snap *s, const Thurn__Mailbox *pb);
 MUST_CHECK struct err entries_directory(struct snap *s, struct entries *e);
 MUST_CHECK struct err entries_overlay(struct snap *s, struct entries *e, uint32_t from);
 MUST_CHECK struct err entries_block(struct snap *s, struct entries *e, size_t at);
@@ -229,7 +230,7 @@ void changes_line(struct buf *out, uint32_t *last_uid, const struct log_line *l)
 MUST_CHECK struct err changes_read(struct str packed, account_id a,
                                    bool (*each)(const struct log_line *l, void *arg), void *arg);
 
-/* The first bytes of the memory that the model itself needs: never a client's to choose. */
+/* Budget of arenas for what the model itself has written. */
 enum { ARENA_OWN = 1 << 30 };
 
 #endif

@@ -107,10 +107,11 @@ static void line(struct engine *e, size_t threads, size_t size, uint64_t seconds
     engine_stats(e, &after);
     size_t samples = (size_t)MIN(n, (uint64_t)SAMPLES);
     qsort(b.samples, samples, sizeof *b.samples, compare);
+    uint32_t p50 = b.samples[samples / 2], p99 = b.samples[samples * 99 / 100];
     printf("%2zu threads %3zu KB: %7.0f commits/s  p50 %5.2f ms  p99 %5.2f ms  cpu %5.1f us  "
            "%4.1f commits/sync\n",
-           threads, size >> 10, (double)n * 1e6 / (double)took, b.samples[samples / 2] / 1e3,
-           b.samples[samples * 99 / 100] / 1e3, (double)cpu / (double)n,
+           threads, size >> 10, (double)n * 1e6 / (double)took, p50 / 1e3, p99 / 1e3,
+           (double)cpu / (double)n,
            (double)n / (double)MAX(after.groups - before.groups, (uint64_t)1));
     free(b.samples);
 }

@@ -60,6 +60,8 @@ struct commit {
      * of it is there, in this process and after any restart). Must not block. */
     void (*done)(struct commit *c, struct err result);
 };
+/* Any thread. Returns at once, except that bodies above 1 MB are written and synced here, on the
+ * caller's thread, so that small commits of others need not wait for them. */
 void engine_submit(struct engine *e, struct commit *c);
 
 /* -- reading -- */

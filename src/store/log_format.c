@@ -139,14 +139,14 @@ void group_header_make(const struct group_home *home, const struct group_header 
     uint8_t hash[SHA256_LEN];
     group_hash(home, buf_str(&b), record_headers, hash);
     buf_put(&b, str_of(hash, sizeof hash));
-    check(b.n == GROUP_HEADER);
+    check(b.p && b.n == GROUP_HEADER);
     memcpy(out, buf_str(&b).p, GROUP_HEADER);
 }
 
 struct err group_header_get(struct str bytes, struct group_header *out)
 {
     struct cur c = cur_of(str_sub(bytes, 0, GROUP_HEADER));
-    struct group_header h;
+    struct group_header h = {.sequence = 0};
     if (!cur_accept_str(&c, group_magic) || cur_u16le(&c) != LOG_FORMAT)
         return err_make(E_INVALID, "no group");
     take_zeros(&c, 2);
@@ -164,10 +164,11 @@ struct err group_header_get(struct str bytes, struct group_header *out)
 static bool take_record(struct cur *c, uint64_t offset, struct record *out)
 {
     struct record r = {.offset = offset};
-    if (record_header_get(cur_take(c, RECORD_HEADER), &r.header).code || c->bad)
-        return cur_fail(c);
-    if (r.header.stored > cur_left(c))
-        return cur_fail(c);
+    if (record_header_get(cur_take(c, RECORD_HEADER), &r.header).code != E_OK || c->bad ||
+        r.header.stored > cur_left(c)) {
+        c->bad = true;
+        return false;
+    }
     r.payload = cur_take(c, (size_t)r.header.stored);
     take_zeros(c, (8 - r.header.stored % 8) % 8);
     if (c->bad)
@@ -190,7 +191,7 @@ static bool records_intact(struct str records, uint32_t count, bool check_bodies
     struct cur c = cur_of(records);
     for (uint32_t i = 0; i < count; i++) {
         struct str header = str_sub(records, c.at, c.at + RECORD_HEADER);
-        struct record r;
+        struct record r = {.offset = 0};
         if (!take_record(&c, 0, &r))
             return false;
         if ((check_bodies || r.header.kind == RECORD_BATCH) && !payload_intact(&r))

@@ -50,7 +50,7 @@ static void *grown(void *old, size_t n, size_t *cap, size_t size)
         return old;
     *cap = *cap ? 2 * *cap : 64;
     void *p = mem_alloc(*cap * size);
-    if (n)
+    if (old)
         memcpy(p, old, n * size);
     free(old);
     return p;

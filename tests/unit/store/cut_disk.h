@@ -15,10 +15,10 @@ struct random {
     uint64_t state;
 };
 uint64_t random_next(struct random *r);
-/* 0 <= result < n. */
+/* 0 <= result < n; 0 for n = 0. */
 static inline uint64_t random_below(struct random *r, uint64_t n)
 {
-    return random_next(r) % n;
+    return n ? random_next(r) % n : 0;
 }
 static inline bool random_chance(struct random *r, unsigned percent)
 {

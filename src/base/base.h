@@ -46,6 +46,9 @@
 #include "base/codec.h"
 #include "base/log.h"
 
+/* With optimization glibc makes macros of some of them for clang, which cannot be poisoned. */
+#if !(defined(__clang__) && defined(__OPTIMIZE__))
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok strncpy strncat atoi atol atoll gets
+#endif
 
 #endif

@@ -88,7 +88,7 @@ static void log_prefix(struct buf *line, enum log_level level)
 
 static void log_fields(struct buf *line, const struct log_field *f)
 {
-    for (; f->key; f++) {
+    while ((++f)->key) { /* the first one is empty: LOG_FIELDS */
         buf_printf(line, " %s=", f->key);
         if (f->kind == LF_KIND_U64) {
             buf_decimal(line, f->u);

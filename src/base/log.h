@@ -34,7 +34,8 @@ MUST_CHECK struct err log_level_parse(struct str name, enum log_level *out);
 void log_context(session_id session, struct str trace);
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 
-#define LOG_FIELDS(...) ((const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}})
+/* The list begins with a field that is not printed, so that it may be empty otherwise. */
+#define LOG_FIELDS(...) ((const struct log_field[]){{.key = ""}, ##__VA_ARGS__, {.key = NULL}})
 #define log_debug(ev, ...) log_write(LOG_DEBUG, ev, LOG_FIELDS(__VA_ARGS__))
 #define log_info(ev, ...)  log_write(LOG_INFO, ev, LOG_FIELDS(__VA_ARGS__))
 #define log_warn(ev, ...)  log_write(LOG_WARN, ev, LOG_FIELDS(__VA_ARGS__))

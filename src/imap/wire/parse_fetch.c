@@ -95,8 +95,8 @@ static bool section_add(struct fetch *f, Thurn__Section **section, struct wire_s
 
 static void add_rfc822(struct fetch *f, Thurn__SectionPart part, struct str label, bool seen)
 {
-    Thurn__Section *section;
-    struct wire_section *printed;
+    Thurn__Section *section = NULL;
+    struct wire_section *printed = NULL;
     if (!section_add(f, &section, &printed))
         return;
     section->part = part;

@@ -145,8 +145,9 @@ struct err email_record_check(struct str record, uint64_t size, uint64_t text_si
         return err_make(E_INVALID, "the record of a message is too large");
     struct arena a;
     arena_init(&a, MEMORY_MAX);
-    ProtobufCAllocator alloc = {.alloc = record_alloc, .free = record_free, .allocator_data = &a};
-    const Thurn__Email *e = thurn__email__unpack(&alloc, record.n, record.p);
+    ProtobufCAllocator allocator = {
+        .alloc = record_alloc, .free = record_free, .allocator_data = &a};
+    const Thurn__Email *e = thurn__email__unpack(&allocator, record.n, record.p);
     bool ok = e && email_ok(e, size, text_size);
     arena_free(&a);
     return ok ? OK : err_make(E_INVALID, "the record of a message contradicts itself");

@@ -34,14 +34,15 @@ struct err row_unpack(const ProtobufCMessageDescriptor *type, struct str packed,
                       struct arena *a, void *out_message)
 {
     struct row_memory memory = {.arena = a};
-    ProtobufCAllocator alloc = {.alloc = row_alloc, .free = row_free, .allocator_data = &memory};
-    ProtobufCMessage *m = protobuf_c_message_unpack(type, &alloc, packed.n, packed.p);
+    ProtobufCAllocator allocator = {
+        .alloc = row_alloc, .free = row_free, .allocator_data = &memory};
+    ProtobufCMessage *m = protobuf_c_message_unpack(type, &allocator, packed.n, packed.p);
     if (!m)
         return memory.full ? err_make(E_LIMIT, "a record exceeds the memory for it")
                            : err_make(E_CORRUPT, "a stored record cannot be unpacked");
     if (row_account(type, m) != account.v)
         return err_make(E_CORRUPT, "a stored record belongs to another account");
-    memcpy(out_message, &m, sizeof m);
+    *(ProtobufCMessage **)out_message = m;
     return OK;
 }
 

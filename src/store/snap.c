@@ -149,8 +149,8 @@ struct err snap_mailboxes(struct snap *s, struct arena *a, Thurn__Mailbox ***out
         result = err_make(E_LIMIT, "too many mailboxes for the memory of this request");
     if (result.code == E_OK) {
         if (c.n) {
-            memcpy(list, c.items, c.n * sizeof *list);
-            qsort(list, c.n, sizeof *list, by_mailbox_name);
+            memcpy(list, c.items, c.n * sizeof(Thurn__Mailbox *));
+            qsort(list, c.n, sizeof(Thurn__Mailbox *), by_mailbox_name);
         }
         *out = list;
         *out_n = c.n;

@@ -88,6 +88,7 @@ static void copy_undo(struct imap_session *s, const struct copying *copying)
     struct txn *t;
     if (copying->to.n == 0 || txn_begin(s->account, &t).code != E_OK)
         return;
+    check(copying->to.ranges);
     for (size_t i = 0; i < copying->to.n; i++)
         for (uint32_t uid = copying->to.ranges[i].first; uid <= copying->to.ranges[i].last; uid++) {
             struct err e = txn_entry_expunge(t, copying->target, (msg_uid){uid});
@@ -138,6 +139,7 @@ bool copy_run(struct imap_session *s, struct command *c)
     if (!c->state && !copy_begin(s, (const void *)c->frame->message))
         return true;
     struct copying *copying = c->state;
+    check(copying);
     struct num_mark from = num_list_mark(&copying->from), to = num_list_mark(&copying->to);
     struct err e = copy_some(s, copying);
     if (e.code == E_OK)

@@ -384,6 +384,7 @@ bool fetch_run(struct imap_session *s, struct command *c)
     if (!c->state && !fetch_begin(s, fetch_request(s)))
         return true;
     struct fetching *f = c->state;
+    check(f);
     bool more;
     struct err e = fetch_slice(s, f, &more);
     if (e.code != E_OK)

@@ -121,7 +121,7 @@ static void finder_piece(struct finder *f, struct str piece)
     else
         lower_into(&f->window, piece);
     struct str window = buf_str(&f->window), what = f->needle->folded;
-    f->found = memmem(window.p, window.n, what.p, what.n) != NULL;
+    f->found = window.p && memmem(window.p, window.n, what.p, what.n);
     if (window.n >= what.n)
         buf_consume(&f->window, window.n - (what.n - 1));
 }

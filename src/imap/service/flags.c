@@ -143,6 +143,7 @@ bool store_run(struct imap_session *s, struct command *c)
     if (!command_may_write(s) || (!c->state && !storing_begin(s, store)))
         return true;
     struct storing *st = c->state;
+    check(st);
     struct arena a CLEANUP(arena_free);
     arena_init(&a, 8 * 1024 * 1024);
     struct err e = storing_commit(s, st);
@@ -222,6 +223,7 @@ static bool expunge_some(struct imap_session *s, const Thurn__ImapSet *set)
     if (!c->state && !expunging_begin(s, set))
         return true;
     struct expunging *ex = c->state;
+    check(ex);
     struct err e = expunging_commit(s, ex);
     return e.code == E_OK ? !ex->more : command_failed(s, e);
 }

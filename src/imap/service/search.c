@@ -101,7 +101,7 @@ const struct uid_set *program_scope(const struct program *p, const struct view *
 {
     const struct uid_set *best = NULL;
     uint32_t best_count = UINT32_MAX;
-    /* Roots, and what stands directly in an AND that is a root, must all match. */
+    /* Roots must all match, and so must what stands in them as long as it is AND. */
     for (size_t i = 0; i < p->n;) {
         const struct term *t = &p->terms[i];
         if (t->op == THURN__SEARCH_OP__SEARCH_SET) {
@@ -109,8 +109,7 @@ const struct uid_set *program_scope(const struct program *p, const struct view *
             best = count < best_count ? &t->set : best;
             best_count = MIN(count, best_count);
         }
-        bool root_and = t->op == THURN__SEARCH_OP__SEARCH_AND && (i == 0 || t[-1].end == i);
-        i = root_and ? i + 1 : t->end;
+        i = t->op == THURN__SEARCH_OP__SEARCH_AND ? i + 1 : t->end;
     }
     return best;
 }
@@ -287,6 +286,7 @@ static void search_message(struct imap_session *s, struct searching *se, struct 
 
 static struct err searching_slice(struct imap_session *s, struct searching *se, bool *more)
 {
+    check(se);
     struct snap *snap;
     Thurn__Mailbox *m;
     struct arena a CLEANUP(arena_free);
@@ -319,6 +319,7 @@ bool search_run(struct imap_session *s, struct command *c)
     if (e.code != E_OK)
         return command_failed(s, e);
     const struct searching *se = c->state;
+    check(se);
     if (!more && se->damaged)
         command_no(c, THURN__CODE__CORRUPT,
                    STR("Some messages could not be read, please tell the administrator"));

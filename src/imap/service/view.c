@@ -26,6 +26,7 @@ static struct err view_room(struct view *v, size_t more)
 /* The room is there. */
 static void view_push(struct view *v, uint32_t first, uint32_t count)
 {
+    check(v->runs && v->n < v->cap);
     struct view_run *last = v->n ? &v->runs[v->n - 1] : NULL;
     if (last && last->first + last->count == first)
         last->count += count;

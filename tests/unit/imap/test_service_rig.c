@@ -224,7 +224,7 @@ static struct err host_send(void *host_session, uint16_t type, uint32_t serial,
     for (size_t i = 0; i < rpc_table.n; i++)
         if (rpc_table.types[i].number == type)
             t = &rpc_table.types[i];
-    assert_non_null(t);
+    check(t);
     assert_ptr_equal(t->message, m->descriptor);
     assert_true(protobuf_c_message_get_packed_size(m) <= t->max_typed);
     assert_true(raw.n <= t->max_raw);

@@ -117,26 +117,26 @@ static void flags_dates_and_sizes_select(void **state)
     struct client *c = house(*state);
     static const struct {
         Thurn__SearchOp op;
-        uint64_t number;
         int32_t date;
+        uint64_t number;
         const char *said;
     } cases[] = {
         {OP(ALL), 0, 0, "n[1 2 3] ok"},
-        {OP(FLAG), S, 0, "n[1 3] ok"},
-        {OP(FLAG), D, 0, "n[3] ok"},
-        {OP(FLAG), 32, 0, "n[1 2 3] ok"},
+        {OP(FLAG), 0, S, "n[1 3] ok"},
+        {OP(FLAG), 0, D, "n[3] ok"},
+        {OP(FLAG), 0, 32, "n[1 2 3] ok"},
         {OP(NEW), 0, 0, "n[2] ok"},
         {OP(OLD), 0, 0, "ok"},
-        {OP(LARGER), 209, 0, "n[1] ok"},
-        {OP(LARGER), 10, 0, "n[1 2 3] ok"},
-        {OP(SMALLER), 139, 0, "n[3] ok"},
-        {OP(BEFORE), 0, 11574, "ok"}, /* 1,000,000,000 s is in day 11574 */
-        {OP(BEFORE), 0, 11575, "n[1 2 3] ok"},
-        {OP(ON), 0, 11574, "n[1 2 3] ok"},
-        {OP(SINCE), 0, 11575, "ok"},
-        {OP(SENTON), 0, 8803, "n[1] ok"}, /* 7 February 1994, whatever it was in UTC */
-        {OP(SENTBEFORE), 0, 8804, "n[1] ok"},
-        {OP(SENTSINCE), 0, 8804, "n[2] ok"},
+        {OP(LARGER), 0, 209, "n[1] ok"},
+        {OP(LARGER), 0, 10, "n[1 2 3] ok"},
+        {OP(SMALLER), 0, 139, "n[3] ok"},
+        {OP(BEFORE), 11574, 0, "ok"}, /* 1,000,000,000 s is in day 11574 */
+        {OP(BEFORE), 11575, 0, "n[1 2 3] ok"},
+        {OP(ON), 11574, 0, "n[1 2 3] ok"},
+        {OP(SINCE), 11575, 0, "ok"},
+        {OP(SENTON), 8803, 0, "n[1] ok"}, /* 7 February 1994, whatever it was in UTC */
+        {OP(SENTBEFORE), 8804, 0, "n[1] ok"},
+        {OP(SENTSINCE), 8804, 0, "n[2] ok"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct search s;

@@ -73,16 +73,21 @@ static void fold_ref(struct fold *f, struct block_ref r)
     f->dir.refs[f->dir.n++] = r;
 }
 
+static void fold_drop(struct fold *f, uint32_t base)
+{
+    struct key k;
+    key_of_block(&k, f->t->account->id, f->id, base);
+    batch_delete(&f->t->commit.batch, key_str(&k));
+}
+
 /* Writes the rows as blocks; the first keeps the base of the block that it replaces (0: none). */
 static void fold_flush(struct fold *f, uint32_t base)
 {
     struct batch *batch = &f->t->commit.batch;
     account_id account = f->t->account->id;
     struct key k;
-    if (base && !f->n_rows) {
-        key_of_block(&k, account, f->id, base);
-        batch_delete(batch, key_str(&k));
-    }
+    if (base && !f->n_rows)
+        fold_drop(f, base);
     for (size_t i = 0; i < f->n_rows; i += ENTRY_BLOCK) {
         const struct entry *rows = f->rows + i;
         size_t n = MIN(f->n_rows - i, (size_t)ENTRY_BLOCK);
@@ -122,21 +127,21 @@ static struct err fold_block(struct fold *f, size_t at, size_t first, size_t end
     return OK;
 }
 
-/* The items that change old blocks, then the tail: what is behind the blocks. */
-static struct err fold_all(struct fold *f, size_t max_blocks)
+/* The items that change old blocks: the first `tail` of them. Rows that the tail will join are left
+ * unwritten; *base is then their block's. */
+static struct err fold_old(struct fold *f, size_t tail, size_t max_blocks, uint32_t *base)
 {
     const struct directory *old = &f->entries->dir;
-    size_t i = 0, tail = 0, rewritten = 0;
-    while (tail < f->n_items && f->items[tail].o.e.uid.v <= old->folded)
-        tail++;
+    size_t i = 0, rewritten = 0;
     for (size_t at = 0; at < old->n; at++) {
         struct block_ref r = old->refs[at];
+        bool last = at + 1 == old->n;
         size_t end = i;
         while (end < tail && f->items[end].o.e.uid.v <= r.last)
             end++;
-        bool extend = at + 1 == old->n && tail < f->n_items && r.count < ENTRY_BLOCK;
+        bool extend = last && tail < f->n_items && r.count < ENTRY_BLOCK;
         bool rewrite = end > i && rewritten < max_blocks;
-        if (!rewrite && !extend) {
+        if (!rewrite && !extend && !*base) {
             fold_ref(f, r);
             i = end;
             continue;
@@ -144,20 +149,35 @@ static struct err fold_all(struct fold *f, size_t max_blocks)
         TRY(fold_block(f, at, i, rewrite ? end : i));
         rewritten += rewrite;
         i = end;
-        if (!extend)
-            fold_flush(f, r.base);
+        if (*base)
+            fold_drop(f, r.base);
+        else
+            *base = r.base;
+        /* Blocks that have become small become one. */
+        bool join = !last && f->n_rows + old->refs[at + 1].count <= ENTRY_BLOCK / 2;
+        if (extend || join)
+            continue;
+        fold_flush(f, *base);
+        *base = 0;
     }
-    if (i < tail)
-        return err_make(E_CORRUPT, "the overlay changes an entry that no block has");
-    bool extended = old->n && old->refs[old->n - 1].count < ENTRY_BLOCK && tail < f->n_items;
-    for (; i < f->n_items; i++) {
+    return i < tail ? err_make(E_CORRUPT, "the overlay changes an entry that no block has") : OK;
+}
+
+static struct err fold_all(struct fold *f, size_t max_blocks)
+{
+    size_t tail = 0; /* what is behind the blocks */
+    while (tail < f->n_items && f->items[tail].o.e.uid.v <= f->entries->dir.folded)
+        tail++;
+    uint32_t base = 0;
+    TRY(fold_old(f, tail, max_blocks, &base));
+    for (size_t i = tail; i < f->n_items; i++) {
         struct fold_item *item = &f->items[i];
         if (!item->o.dead)
             fold_row(f, &item->o.e);
         item->folded = true;
         f->dir.folded = item->o.e.uid.v;
     }
-    fold_flush(f, extended ? old->refs[old->n - 1].base : 0);
+    fold_flush(f, base);
     return OK;
 }
 

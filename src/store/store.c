@@ -54,6 +54,10 @@ static void waiting_done(struct commit *c, struct err result)
 
 static struct err batch_commit(struct engine *e, struct batch *b)
 {
+    if (b->ops.bad) {
+        batch_free(b);
+        return err_make(E_LIMIT, "too much for one change");
+    }
     struct waiting w = {.commit = {.batch = *b, .done = waiting_done},
                         .lock = PTHREAD_MUTEX_INITIALIZER,
                         .ended = PTHREAD_COND_INITIALIZER};

@@ -207,6 +207,18 @@ static void op_copy(struct ref *r)
     assert_ok(txn_commit(t));
 }
 
+/* Nearly all messages go, as when somebody cleans up. */
+static void op_clean(struct ref *r)
+{
+    struct ref_box *b = &r->box[below(r, BOXES)];
+    struct txn *t;
+    assert_ok(txn_begin(r->h.alice, &t));
+    for (uint32_t uid = 1; uid < b->uidnext; uid++)
+        if (below(r, 100))
+            ref_expunge(t, b, uid);
+    assert_ok(txn_commit(t));
+}
+
 /* -------------------------------------------------------------------------- comparing */
 
 static void same_entry(const struct ref_box *b, const struct entry *e)
@@ -365,6 +377,9 @@ static void step(struct ref *r)
     case 4: op_add(r, 5000 * (below(r, 16) == 0)); break;
     case 5: op_change(r, 20000 * (below(r, 8) == 0) + 1); break;
     case 6:
+        if (below(r, 6) == 0)
+            op_clean(r);
+        break;
     case 7:
     case 8: op_copy(r); break;
     case 9:

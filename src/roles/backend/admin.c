@@ -204,7 +204,10 @@ static void admin_run(struct job *j)
         list(a);
     } else {
         struct err e = change(a);
-        log_info("admin.request", LF_C("request", a->f->type->name), LF_ERR(e));
+        if (e.code)
+            log_info("admin.refused-request", LF_C("request", a->f->type->name), LF_ERR(e));
+        else
+            log_info("admin.done", LF_C("request", a->f->type->name));
         if (!e.code && a->f->type->number == RPC_ADMIN_ACCOUNT_REMOVE)
             a->next = ADMIN_ERASE;
         else

@@ -184,5 +184,5 @@ def test_every_command_stands_in_the_manual_page():
     manual = (ROOT / "docs/man/thurn.1").read_text().replace('" "', " ").replace('"', "")
     commands = re.findall(r"^  ([a-z][a-z ]+[a-z])(?: [A-Z\[f].*)?$", thurn_command("--help").stdout, re.M)
     assert {"run", "store check", "account add"} <= set(commands)
-    for words in commands:
+    for words in set(commands) - {"probe"}:  # of test builds only
         assert all(word in manual for word in words.split()), words

@@ -55,9 +55,7 @@
     X(argon2_memory,       argon2_memory_kib,   KIB,   "19 MB", 8192, 4e9,                           \
       "memory of one password hash")                                                                 \
     X(argon2_passes,       argon2_passes,       COUNT, "2",     1, 100,                              \
-      "passes of one password hash")                                                                 \
-    X(done_lifetime,       done_lifetime,       TIME,  "1 d",   1000, 86400e3 * 40,                  \
-      "how long a repeated delivery is recognized")
+      "passes of one password hash")
 /* clang-format on */
 
 static const struct config_scalar config_scalars[] = {

@@ -105,6 +105,7 @@ static void control_probe(struct control_client *c, const Thurn__ControlProbe *m
         return;
     }
     c->sup->probe_asker = c;
+    c->sup->probe_pid = slot->process->pid;
 }
 
 void control_probe_result(struct supervisor *s, const Thurn__ProbeResult *result)

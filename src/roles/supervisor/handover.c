@@ -116,6 +116,18 @@ static void handover_frontend(struct slot *slot)
     handover_connect(slot, slot_find(s, THURN__ROLE_KIND__ROLE_BACKEND, 0));
 }
 
+/* One that is ready already served the backend before this one. */
+static void handover_scanner_to_new_backend(struct slot *backend, struct slot *scanner)
+{
+    const struct process *p = scanner->process;
+    if (!p || !p->ready)
+        return;
+    if (p->peer_fd >= 0)
+        handover_announce_scanner(scanner);
+    else
+        handover_connect(backend, scanner);
+}
+
 static void handover_backend(struct slot *slot)
 {
     struct supervisor *s = slot->sup;
@@ -124,7 +136,7 @@ static void handover_backend(struct slot *slot)
         if (s->slots[i].kind == THURN__ROLE_KIND__ROLE_FRONTEND)
             handover_connect(slot, &s->slots[i]);
         else if (s->slots[i].kind == THURN__ROLE_KIND__ROLE_SCANNER)
-            handover_announce_scanner(&s->slots[i]);
+            handover_scanner_to_new_backend(slot, &s->slots[i]);
 }
 
 /* A scanner has one owner for its life: it is told at once, the owner when the scanner is ready. */

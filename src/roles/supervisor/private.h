@@ -55,6 +55,7 @@ struct supervisor {
     struct listener *control;
     char control_path[112], admin_path[112];
     struct control_client *probe_asker; /* waits for a probe's result */
+    pid_t probe_pid;                    /* of the process asked */
     bool stopping, backend_stopping, note, announced;
     int exit_code;
 };

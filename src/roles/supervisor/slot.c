@@ -271,7 +271,7 @@ void slots_reap(struct supervisor *s)
         struct slot *slot = p->slot;
         struct process ended = *p;
         bool in_charge = slot->process == p;
-        if (in_charge && s->probe_asker)
+        if (s->probe_asker && s->probe_pid == pid)
             control_probe_result(s, NULL);
         process_free(p);
         if (in_charge)

@@ -103,7 +103,8 @@ static struct err read_header(struct engine *e, struct segment *s)
                          : disk_read(e->disk, fd, bytes, (size_t)MIN(s->size, sizeof bytes), 0);
     e->disk->close(e->disk, fd);
     TRY(err);
-    if (segment_header_get(str_of(bytes, sizeof bytes), &s->header).code == E_OK)
+    if (s->size >= sizeof bytes &&
+        segment_header_get(str_of(bytes, sizeof bytes), &s->header).code == E_OK)
         s->state = s->header.number == s->number && memcmp(s->header.uuid, e->uuid, UUID_LEN) == 0
                        ? SEGMENT_VALID
                        : SEGMENT_DAMAGED;

@@ -192,20 +192,39 @@ static struct err replay_from(struct engine *e, const struct segments *all, size
     return OK;
 }
 
-/* What was read may not be on the disk yet, if the process before has been killed; the next
- * segment will name it as the end of the log. Zeros behind it are given back. */
-static struct err settle_end(struct engine *e, const struct log_position *at)
+static struct err open_to_change(struct engine *e, uint64_t number, int *out)
 {
+    char path[PATH_LEN];
+    segment_path(e, number, path);
+    *out = e->disk->open(e->disk, path, O_RDWR, 0);
+    return *out < 0 ? err_sys("opening a log segment") : OK;
+}
+
+/* If the process before was killed, what is read of the last segment may not be on the disk yet.
+ * It must be before the index, which writes when it likes, holds it. */
+static struct err sync_last(struct engine *e, const struct segments *all)
+{
+    for (size_t i = all->n; i-- > 0;) {
+        int fd;
+        if (!all->v[i].in_log)
+            continue;
+        TRY(open_to_change(e, all->v[i].number, &fd));
+        struct err err = disk_sync(e->disk, fd);
+        e->disk->close(e->disk, fd);
+        return err;
+    }
+    return OK;
+}
+
+/* Gives back the zeros, and what did not count, behind the last group. */
+static struct err cut_end(struct engine *e, const struct log_position *at)
+{
+    int fd;
     if (at->segment == 0)
         return OK;
-    char path[PATH_LEN];
-    segment_path(e, at->segment, path);
-    int fd = e->disk->open(e->disk, path, O_RDWR, 0);
-    if (fd < 0)
-        return err_sys("opening a log segment");
-    struct err err = disk_sync(e->disk, fd);
-    if (!err.code && e->disk->ftruncate(e->disk, fd, at->offset) < 0)
-        err = err_sys("cutting the log");
+    TRY(open_to_change(e, at->segment, &fd));
+    struct err err =
+        e->disk->ftruncate(e->disk, fd, at->offset) < 0 ? err_sys("cutting the log") : OK;
     e->disk->close(e->disk, fd);
     return err;
 }
@@ -256,6 +275,8 @@ static struct err replay(struct engine *e, const struct segments *all, struct bu
         return err_make(E_CORRUPT, "a segment of the log is missing or damaged");
     }
     struct log_position at = {applied.segment, applied.offset, applied.sequence};
+    if (!e->read_only)
+        TRY(sync_last(e, all));
     TRY(replay_from(e, all, from, &at, explain));
     uint64_t last = MAX(at.segment, all->n ? all->v[all->n - 1].number : 0);
     atomic_store(&e->next_segment, last + 1);
@@ -264,7 +285,7 @@ static struct err replay(struct engine *e, const struct segments *all, struct bu
     if (e->read_only)
         return OK; /* what is lost is a finding of the check */
     TRY(check_lost(e, all, explain));
-    TRY(settle_end(e, &at));
+    TRY(cut_end(e, &at));
     return remove_leftovers(e, all);
 }
 

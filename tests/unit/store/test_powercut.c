@@ -4,7 +4,8 @@
  * in a cut. The index, which is behind the log by design, is left as it is, put back to an earlier
  * state, or removed.
  *
- * THURN_POWERCUT_ROUNDS=n and THURN_POWERCUT_SEED=n choose what is run.
+ * THURN_POWERCUT_ROUNDS=n and THURN_POWERCUT_SEED=n choose what is run; with THURN_POWERCUT_KEEP
+ * set the directory of a failed round is kept.
  */
 #include "engine_rig.h"
 #include "cut_disk.h"
@@ -16,6 +17,13 @@
 
 #include <sys/mman.h>
 #include <sys/wait.h>
+
+/* ThreadSanitizer would wait a second at the end of every life. */
+const char *__tsan_default_options(void); /* NOLINT(bugprone-reserved-identifier) */
+const char *__tsan_default_options(void)  /* NOLINT(bugprone-reserved-identifier) */
+{
+    return "atexit_sleep_ms=0";
+}
 
 enum { LIVES = 8, COMMITS = 4096, IN_FLIGHT = 8, HOT = 7, BODY_MAX = BODY_BIG + (64 << 10) };
 enum fate { UNUSED_NUMBER, IN_DOUBT, ACKNOWLEDGED, FAILED };
@@ -295,7 +303,7 @@ static void open_again(struct life *l)
         return;
     if (err.code == E_IO || err.code == E_FULL) /* one of the calls that were made to fail */
         cut_disk_cut(l->disk);
-    fprintf(stderr, "%.*s\n", STR_FMT(buf_str(&l->rig.explain)));
+    fprintf(stderr, "%s: %.*s\n", l->rig.dir, STR_FMT(buf_str(&l->rig.explain)));
     wrong(l, 0, "the store does not open after the cut");
 }
 
@@ -409,7 +417,8 @@ static bool round_survives(uint64_t seed)
     if (!well)
         print_error("seed %" PRIu64 ": not everything survived (%u commits)\n", seed,
                     ledger->next - 1);
-    rig_end(&l.rig);
+    if (well || !getenv("THURN_POWERCUT_KEEP"))
+        rig_end(&l.rig);
     munmap(ledger, sizeof *ledger);
     return well;
 }

@@ -151,7 +151,7 @@ static void process_hung_up(struct chan *c, struct err why, void *arg)
 
 static void slot_start_later(struct slot *slot)
 {
-    uint32_t ms = BACKOFF_FIRST_MS << MIN(slot->failures, 10U);
+    uint32_t ms = (uint32_t)BACKOFF_FIRST_MS << MIN(slot->failures, 10U);
     timer_set(slot->timer, MIN(ms, (uint32_t)BACKOFF_MOST_MS));
 }
 

@@ -36,6 +36,7 @@ void buf_consume(struct buf *b, size_t n)
 uint8_t *buf_room(struct buf *b, size_t n)
 {
     size_t max = b->max ? b->max : BUF_MAX_DEFAULT;
+    check(b->p != NULL || (b->n == 0 && b->off == 0));
     if (b->bad || b->n > max || n > max - b->n) {
         b->bad = true;
         return NULL;

@@ -22,7 +22,7 @@ void buf_clear(struct buf *b);
 void buf_reset(struct buf *b, size_t keep);
 static inline struct str buf_str(const struct buf *b)
 {
-    return (struct str){b->p ? b->p + b->off : NULL, b->n};
+    return b->n ? (struct str){b->p + b->off, b->n} : (struct str){NULL, 0};
 }
 /* Takes `n` bytes (at most b->n) from the front. */
 void buf_consume(struct buf *b, size_t n);

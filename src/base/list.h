@@ -19,7 +19,7 @@ static inline void list_append(struct list *head, struct list *link)
 {
     link->prev = head->prev;
     link->next = head;
-    head->prev->next = link;
+    head->prev->next = link; // NOLINT(clang-analyzer-core.NullDereference): a head is initialized
     head->prev = link;
 }
 static inline void list_prepend(struct list *head, struct list *link)

@@ -367,8 +367,9 @@ void imap_parse_tail(struct imap_parser *p, struct buf *in, struct imap_parsed *
     if (!p->dropping) {
         if (s.n == 0 || str_eq(s, STR("\r")))
             return;
-        if (s.p[0] == '\n' || str_starts(s, STR("\r\n"))) {
-            buf_consume(in, s.p[0] == '\n' ? 1 : 2);
+        bool bare = str_starts(s, STR("\n"));
+        if (bare || str_starts(s, STR("\r\n"))) {
+            buf_consume(in, bare ? 1 : 2);
             out->what = IMAP_PARSE_COMMAND;
             return;
         }

@@ -74,7 +74,7 @@ static void control_status(struct control_client *c)
     Thurn__ControlAnswer answer = THURN__CONTROL_ANSWER__INIT;
     Thurn__Status status = THURN__STATUS__INIT;
     Thurn__RoleStatus *rows = mem_alloc(s->n_slots * sizeof *rows);
-    Thurn__RoleStatus **refs = mem_alloc(s->n_slots * sizeof *refs);
+    Thurn__RoleStatus **refs = mem_alloc(s->n_slots * sizeof(void *));
     for (size_t i = 0; i < s->n_slots; i++) {
         const struct slot *slot = &s->slots[i];
         thurn__role_status__init(&rows[i]);

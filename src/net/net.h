@@ -77,6 +77,10 @@ void tls_server_free(struct tls_server *t);
 MUST_CHECK struct err tls_server_add(struct tls_server *t, const struct str *names, size_t n,
                                      struct str chain_pem, struct str key_pem);
 bool tls_server_has_certificate(const struct tls_server *t);
+/* Makes a key (ECDSA, P-256) and a certificate for these host names (at least one), signed by
+ * itself and valid for `days` from now, and adds both, in PEM, to the buffers. */
+MUST_CHECK struct err tls_make_self_signed(const struct str *names, size_t n, unsigned days,
+                                           struct buf *chain_pem, struct buf *key_pem);
 
 /* ---------------------------------------------------------------------------- client connections
  */

@@ -56,9 +56,17 @@ struct supervisor {
     char control_path[112], admin_path[112];
     struct control_client *probe_asker; /* waits for a probe's result */
     pid_t probe_pid;                    /* of the process asked */
+    int notify_fd;                      /* where the service manager listens; -1: nobody does */
     bool stopping, backend_stopping, note, announced;
     int exit_code;
 };
+
+/* -- notify.c: the service manager's start protocol, sd_notify(3) -- */
+
+/* Finds it in the environment; without one nothing is ever sent. */
+void notify_open(struct supervisor *s);
+/* "READY=1", "RELOADING=1" or "STOPPING=1". */
+void notify_state(const struct supervisor *s, struct str state);
 
 /* -- supervisor.c -- */
 

@@ -81,6 +81,7 @@ static void announce_when_all_ready(struct supervisor *s)
         return;
     s->announced = true;
     log_info("thurn.ready", LF_C("config", s->config_path));
+    notify_state(s, STR("READY=1"));
     if (s->note) {
         (void)printf("thurn is ready\n");
         (void)fflush(stdout);
@@ -288,6 +289,7 @@ void supervisor_stop(struct supervisor *s, int exit_code)
     s->stopping = true;
     s->exit_code = exit_code;
     log_info("thurn.stopping");
+    notify_state(s, STR("STOPPING=1"));
     list_each (l, &s->processes) {
         struct process *p = container_of(l, struct process, link);
         if (p->slot->kind == THURN__ROLE_KIND__ROLE_FRONTEND)

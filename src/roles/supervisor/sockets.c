@@ -91,7 +91,7 @@ struct err sockets_control(const char *path, int *out_fd, struct buf *explain)
     if (socket_is_alive(&sa)) {
         buf_printf(explain,
                    "another thurn is running with the same run_dir (%s); end it first, "
-                   "with \"thurn stop\" or its Ctrl-C",
+                   "with Ctrl-C or \"systemctl stop thurn\"",
                    path);
         return err_make(E_EXISTS, "control socket in use");
     }

@@ -36,10 +36,13 @@ struct str supervisor_take_configuration(struct supervisor *s, struct arena *fre
     config->frontends = s->config->frontends;
     config->settings->scanners = s->config->settings->scanners;
     config->settings->data_dir = pb_bytes(str_dup(fresh, pb_str(s->config->settings->data_dir)));
+    notify_state(s, STR("RELOADING=1"));
     arena_free(&s->arena);
     s->arena = *fresh;
     s->config = config;
     handover_reload(s);
+    if (s->announced)
+        notify_state(s, STR("READY=1"));
     log_info("config.reloaded", LF_STR("note", said));
     return said;
 }
@@ -88,6 +91,7 @@ int supervisor_run(const char *config_path, bool note)
     list_init(&s.processes);
     arena_init(&s.arena, 4 << 20);
     log_open("supervisor", 0, LOG_INFO);
+    notify_open(&s);
     (void)signal(SIGPIPE, SIG_IGN);
     struct buf explain CLEANUP(buf_free) = {.max = 4096};
     struct err e = supervisor_prepare(&s, &explain);

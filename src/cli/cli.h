@@ -10,14 +10,15 @@
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 struct cli {
-    const char *config;  /* --config */
-    const char *run_dir; /* --run-dir; NULL: from the configuration */
-    bool json;           /* --json */
-    bool note;           /* --note */
-    bool password_stdin; /* --password-stdin */
-    const char *hash;    /* --hash */
-    const char *batch;   /* --batch */
-    char **words;        /* what remains */
+    const char *config;   /* --config */
+    const char *run_dir;  /* --run-dir; NULL: from the configuration */
+    bool json;            /* --json */
+    bool note;            /* --note */
+    bool password_stdin;  /* --password-stdin */
+    const char *hash;     /* --hash */
+    const char *batch;    /* --batch */
+    const char *data_dir; /* --data-dir; NULL: the default */
+    char **words;         /* what remains */
     int n_words;
 };
 
@@ -37,6 +38,7 @@ MUST_CHECK bool cli_config(const struct cli *c, struct arena *a, Thurn__Configur
 /* -- the commands -- */
 
 int cli_run(struct cli *c);
+int cli_setup(struct cli *c);
 int cli_role(struct cli *c);
 int cli_config_check(struct cli *c);
 int cli_config_defaults(struct cli *c);

@@ -12,6 +12,9 @@ struct command {
 
 static const struct command commands[] = {
     {"run", "", 0, 0, cli_run, "Serve in the foreground until SIGTERM or Ctrl-C."},
+    {"setup", "DOMAIN", 1, 1, cli_setup,
+     "Prepare a host from nothing: configuration, certificate, domain and first account;\n"
+     "      prints the DNS records to publish. --data-dir DIR: where mail is kept."},
     {"reload", "", 0, 0, cli_reload, "Read the configuration again; a wrong one changes nothing."},
     {"restart", "frontend|backend|scanner", 1, 1, cli_restart,
      "Start the processes of a role anew."},
@@ -55,7 +58,16 @@ static void print_help(FILE *out)
                  "\nExit status: 0 done, 1 failed (the reason is printed), 2 wrong usage.\n");
 }
 
-enum { OPT_RUN_DIR = 256, OPT_JSON, OPT_NOTE, OPT_STDIN, OPT_HASH, OPT_BATCH, OPT_VERSION };
+enum {
+    OPT_RUN_DIR = 256,
+    OPT_JSON,
+    OPT_NOTE,
+    OPT_STDIN,
+    OPT_HASH,
+    OPT_BATCH,
+    OPT_DATA_DIR,
+    OPT_VERSION
+};
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -65,6 +77,7 @@ static const struct option long_options[] = {
     {"password-stdin", no_argument, NULL, OPT_STDIN},
     {"hash", required_argument, NULL, OPT_HASH},
     {"batch", required_argument, NULL, OPT_BATCH},
+    {"data-dir", required_argument, NULL, OPT_DATA_DIR},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -82,6 +95,7 @@ static int parse_options(int argc, char **argv, struct cli *c)
         case OPT_STDIN: c->password_stdin = true; break;
         case OPT_HASH: c->hash = optarg; break;
         case OPT_BATCH: c->batch = optarg; break;
+        case OPT_DATA_DIR: c->data_dir = optarg; break;
         case OPT_VERSION: printf("thurn %s\n", THURN_VERSION); return CLI_OK;
         case 'h': print_help(stdout); return CLI_OK;
         default: fprintf(stderr, "thurn: see \"thurn --help\"\n"); return CLI_USAGE;

@@ -12,7 +12,7 @@
 #define CONFIG_SCALARS(X)                                                                            \
     X(hostname,            hostname,            TEXT,  "",      0, 255,                              \
       "our name, in greetings and Received; default: the machine's")                                 \
-    X(data_dir,            data_dir,            TEXT,  "/var/lib/thurn", 1, 4000,                    \
+    X(data_dir,            data_dir,            TEXT,  "/var/lib/thurn/mail", 1, 4000,                    \
       "where mail is kept")                                                                          \
     X(log_level,           log_level,           LEVEL, "info",  0, 3,                                \
       "debug, info, warn or error")                                                                  \
@@ -310,4 +310,34 @@ void config_print_defaults(FILE *out)
                  "# certificate {\n#     names = {\"mail.example.org\"}\n"
                  "#     chain = \"/etc/thurn/tls/chain.pem\"\n"
                  "#     key = \"/etc/thurn/tls/key.pem\"\n# }\n");
+}
+
+static bool machine_has_ipv6(void)
+{
+    struct sockaddr_in6 sa = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool has = fd >= 0 && bind(fd, (const struct sockaddr *)&sa, sizeof sa) == 0;
+    if (fd >= 0)
+        (void)close(fd);
+    return has;
+}
+
+void config_print_listen(FILE *out)
+{
+    bool ipv6 = machine_has_ipv6();
+    fprintf(out, "listen {\n");
+    for (size_t i = 0; i < ARRAY_LEN(config_listeners); i++) {
+        const char *address = config_listeners[i].example;
+        fprintf(out, "    # %s\n    %s = {\"%s\"", config_listeners[i].meaning,
+                config_listeners[i].name, address);
+        if (ipv6 && address[0] == '*')
+            fprintf(out, ", \"[::]%s\"", address + 1);
+        fprintf(out, "}\n");
+    }
+    fprintf(out, "}\n");
+}
+
+const char *config_data_dir(void)
+{
+    return config_find("data_dir")->fallback;
 }

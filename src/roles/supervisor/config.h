@@ -16,5 +16,10 @@ void config_parse(FILE *in, const char *path, struct arena *a, Thurn__Configurat
 
 /* All options with their defaults, as a commented configuration file. */
 void config_print_defaults(FILE *out);
+/* A "listen" section with every listener at its usual port; those for the network on IPv4 and,
+ * where this machine has it, IPv6. */
+void config_print_listen(FILE *out);
+/* The default of data_dir. */
+const char *config_data_dir(void);
 
 #endif

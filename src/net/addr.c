@@ -97,7 +97,7 @@ struct err sockaddr_parse(struct str s, struct sockaddr_storage *out, socklen_t 
     TRY(str_to_u64(str_skip(s, colon), &port));
     if (port > 65535)
         return err_make(E_INVALID, "a port is at most 65535");
-    struct ip ip = {.n = 16}; /* "*": the IPv6 wildcard, which takes IPv4 too */
+    struct ip ip = {.n = 4}; /* "*": every IPv4 address; "[::]" is every IPv6 address */
     if (str_starts(host, STR("[")) && str_ends(host, STR("]"))) {
         TRY(ip_parse(str_sub(host, 1, host.n - 1), &ip));
         if (ip.n != 16)

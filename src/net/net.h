@@ -55,7 +55,8 @@ struct ip_net {
 /* "127.0.0.0/8", "::1" (all bits). E_INVALID for anything else. */
 MUST_CHECK struct err ip_net_parse(struct str s, struct ip_net *out);
 bool ip_net_has(const struct ip_net *net, struct ip ip);
-/* "127.0.0.1:2143", "[::1]:993", "*:993" into a socket address; port 0 is allowed. */
+/* "127.0.0.1:2143", "[::1]:993", "*:993" (every IPv4 address) into a socket address; port 0 is
+ * allowed. */
 MUST_CHECK struct err sockaddr_parse(struct str s, struct sockaddr_storage *out, socklen_t *len);
 
 /* Accepts on a listening socket, which it owns; each accepted descriptor is non-blocking and

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Configures and builds one of the kinds of build, in build/KIND:
-#   release  what is installed and measured
+#   release  what is installed and measured; PREFIX is where it will be installed
 #   debug    gcc, with the probe: the tests' build
 #   asan     clang, AddressSanitizer and UBSan, one malloc per arena allocation
 #   tsan     clang, ThreadSanitizer
@@ -24,6 +24,11 @@ log=$dir.log
 mkdir -p build
 if [ ! -e "$dir/build.ninja" ]; then
     meson setup "$dir" "$@" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+fi
+prefix=${PREFIX:-/usr}
+if [ "$kind" = release ] && [ "$(cat "$dir/prefix" 2>/dev/null)" != "$prefix" ]; then
+    meson configure "$dir" -Dprefix="$prefix" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+    echo "$prefix" > "$dir/prefix"
 fi
 echo "Building $dir"
 ninja -C "$dir" >"$log" 2>&1 || { grep -A20 -E 'FAILED|error' "$log" >&2; exit 1; }

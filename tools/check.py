@@ -107,6 +107,14 @@ def release():
     return (1, 0) if build("release") else (0, 1)
 
 
+@step("package")
+def package():
+    """The Debian package: made, installed, used and purged on a copy of this machine's files."""
+    if not build("release"):
+        return 0, 1
+    return pytest("package", ["tests/packaging"], workers=1)
+
+
 @step("asan")
 def asan():
     env = {"ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",

@@ -1,18 +1,20 @@
 #!/bin/sh
-# Installs the Debian packages that are missing: packages.sh build [test]
+# Installs the Debian packages that are missing: packages.sh build|test|deb...
 set -eu
 build="gcc libc6-dev meson ninja-build pkgconf libconfuse-dev librocksdb-dev libev-dev libssl-dev
   libargon2-dev libcrypt-dev libprotobuf-c-dev protobuf-c-compiler libicu-dev libseccomp-dev
   linux-libc-dev libcmocka-dev libjansson-dev openssl"
 test="python3 python3-pytest python3-pytest-xdist python3-pytest-timeout clang-14 libclang-rt-14-dev
-  clang-tidy-14 clang-format-14 cppcheck isync curl"
+  clang-tidy-14 clang-format-14 cppcheck isync curl dpkg-dev"
+deb="dpkg-dev"
 
 wanted=
 for set in "$@"; do
     case $set in
     build) wanted="$wanted $build" ;;
     test) wanted="$wanted $test" ;;
-    *) echo "usage: $0 build [test]" >&2; exit 2 ;;
+    deb) wanted="$wanted $deb" ;;
+    *) echo "usage: $0 build|test|deb..." >&2; exit 2 ;;
     esac
 done
 

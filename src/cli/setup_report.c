@@ -100,10 +100,11 @@ static void report_text(const struct setup *s, const Thurn__Configuration *confi
                  "of this host:\n\n",
                  s->hostname);
     report_records(&r, s, config);
-    (void)printf("\nThe TXT record (SPF) names this host as the one that sends mail of the domain: add "
-                 "others that do.\n"
-                 "Ask the owner of the addresses for PTR records that name %s.\n",
-                 s->hostname);
+    (void)printf(
+        "\nThe TXT record (SPF) names this host as the one that sends mail of the domain: add "
+        "others that do.\n"
+        "Ask the owner of the addresses for PTR records that name %s.\n",
+        s->hostname);
 }
 
 void setup_report(const struct setup *s, const Thurn__Configuration *config)

@@ -17,6 +17,7 @@ NORETURN static void first_run_child(struct first_run *r, int out)
 {
     char *argv[] = {(char[]){"thurn"},  (char[]){"--config"}, r->config,
                     (char[]){"--note"}, (char[]){"run"},      NULL};
+    (void)signal(SIGINT, SIG_DFL);
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     (void)unsetenv("NOTIFY_SOCKET"); /* this is not the service that anybody waits for */
     if (dup2(out, STDOUT_FILENO) >= 0)
@@ -123,6 +124,8 @@ static bool first_run_fill(const struct first_run *r, const struct setup *s)
 bool setup_start(const struct setup *s)
 {
     struct first_run r = {.pid = -1, .notes = -1};
+    /* Ctrl-C ends the child, too, and so the setup; what was made is then taken back. */
+    (void)signal(SIGINT, SIG_IGN);
     bool done = first_run_begin(&r, s) && first_run_ready(&r) && first_run_fill(&r, s);
     return first_run_end(&r) && done;
 }

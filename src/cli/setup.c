@@ -248,6 +248,9 @@ int cli_setup(struct cli *c)
     Thurn__Configuration config;
     if (!setup_domain(&s, str_c(c->words[0])))
         return CLI_USAGE;
+    /* Ctrl-C ends the thurn that runs for a moment, and so the setup; what was made is then taken
+     * back. */
+    (void)signal(SIGINT, SIG_IGN);
     if (!setup_paths(&s) || !setup_is_first(&s) || !setup_certificate(&s))
         return CLI_FAILED;
     setup_password(&s);

@@ -124,8 +124,6 @@ static bool first_run_fill(const struct first_run *r, const struct setup *s)
 bool setup_start(const struct setup *s)
 {
     struct first_run r = {.pid = -1, .notes = -1};
-    /* Ctrl-C ends the child, too, and so the setup; what was made is then taken back. */
-    (void)signal(SIGINT, SIG_IGN);
     bool done = first_run_begin(&r, s) && first_run_ready(&r) && first_run_fill(&r, s);
     return first_run_end(&r) && done;
 }

@@ -28,10 +28,13 @@ class Host:
         self.conf = self.dir / "etc/thurn.conf"
         self.data = self.dir / "data/mail"
 
+    def command(self, *words):
+        return [BINARY, "--config", self.conf, "--data-dir", self.data, "--run-dir",
+                self.dir / "run", *words]
+
     def setup(self, domain="example.test", *options):
-        return subprocess.run([BINARY, "--config", self.conf, "--data-dir", self.data, "--run-dir",
-                               self.dir / "run", *options, "setup", domain],
-                              capture_output=True, text=True, timeout=DEADLINE)
+        return subprocess.run(self.command(*options, "setup", domain), capture_output=True,
+                              text=True, timeout=DEADLINE)
 
     def move_ports(self):
         """Free ports in place of the usual ones; the IMAPS port is returned."""
@@ -159,6 +162,21 @@ def test_a_setup_that_fails_says_why_and_leaves_no_configuration_behind(host):
     assert [p for p in host.dir.rglob("*") if p.is_file()] == []
     host.data = host.dir / "data"
     assert host.setup().returncode == 0
+
+
+@pytest.mark.parametrize("reached", ["etc/thurn.conf", "data/mail", "data/mail/store/index/CURRENT"])
+def test_ctrl_c_during_a_setup_leaves_all_or_nothing(host, reached):
+    process = subprocess.Popen(host.command("setup", "example.test"), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for(reached, lambda: (host.dir / reached).exists() or process.poll() is not None)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=DEADLINE)[0]
+    files = [p for p in (host.dir / "etc").rglob("*") if p.is_file()]
+    if process.returncode == 0:
+        assert "password" in said and len(files) == 3
+    else:
+        assert "password" not in said and files == []
 
 
 def test_paths_that_the_configuration_would_read_otherwise_are_refused(host):

@@ -80,7 +80,8 @@ class Deliveries(Load):
         self.sent[name] = digest(message)
         self.in_flight = True
         r.send(f"MAIL FROM:<a@example.org>\r\nRCPT TO:<{self.account}@example.test>\r\nDATA\r\n".encode())
-        r.until(b"354")
+        if not [r.line() for _ in range(3)][-1].startswith(b"354"):
+            raise OSError("refused while a role is away")
         r.send(message + b".\r\n")
         answer = r.line()
         self.in_flight = False

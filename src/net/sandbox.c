@@ -1,6 +1,7 @@
 #include "net/sandbox.h"
 
 #include <dirent.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/mman.h>
@@ -19,25 +20,20 @@
 #define THREAD_SANITIZER 0
 #endif
 
-/* Calls that are allowed for certain arguments only. */
+/* Calls that are allowed for certain arguments only: all that a row names. */
+enum { RULE_ARGS = 2, SOCK_TYPES = 0xf };
 struct call_rule {
     int call;
-    struct scmp_arg_cmp arg;
+    unsigned n;
+    struct scmp_arg_cmp args[RULE_ARGS];
 };
-#define ARG_IS(call_, n, value)                                                                    \
-    {                                                                                              \
-        call_,                                                                                     \
-        {                                                                                          \
-            n, SCMP_CMP_EQ, value, 0                                                               \
-        }                                                                                          \
-    }
-#define ARG_BITS(call_, n, mask, value)                                                            \
-    {                                                                                              \
-        call_,                                                                                     \
-        {                                                                                          \
-            n, SCMP_CMP_MASKED_EQ, mask, value                                                     \
-        }                                                                                          \
-    }
+/* clang-format off */
+#define IS(n, value)                   {n, SCMP_CMP_EQ, value, 0}
+#define BITS(n, mask, value)           {n, SCMP_CMP_MASKED_EQ, mask, value}
+#define ARG_IS(call, i, value)         {call, 1, {IS(i, value)}}
+#define ARG_BITS(call, i, mask, value) {call, 1, {BITS(i, mask, value)}}
+#define ARGS(call, one, other)         {call, 2, {one, other}}
+/* clang-format on */
 
 static const struct call_rule call_rules[] = {
     /* threads, no processes */
@@ -49,7 +45,12 @@ static const struct call_rule call_rules[] = {
     ARG_IS(SYS_prctl, 0, PR_GET_NAME),
     /* limits may be read, not set */
     ARG_IS(SYS_prlimit64, 2, 0),
-    ARG_IS(SYS_socketpair, 0, AF_UNIX),
+    /* no datagrams: those can be addressed to any socket that has a path */
+    ARGS(SYS_socketpair, IS(0, AF_UNIX), BITS(1, SOCK_TYPES, SOCK_STREAM)),
+    /* no connection: a listening socket that is shut down can be connected by sending */
+    ARG_BITS(SYS_sendmsg, 2, MSG_FASTOPEN, 0),
+    ARGS(SYS_sendto, IS(4, 0), BITS(3, MSG_FASTOPEN, 0)),
+    ARGS(SYS_setsockopt, IS(1, IPPROTO_TCP), IS(2, TCP_NODELAY)),
     /* no F_SETOWN and F_SETSIG, with which the kernel sends signals to others */
     ARG_IS(SYS_fcntl, 1, F_DUPFD),
     ARG_IS(SYS_fcntl, 1, F_DUPFD_CLOEXEC),
@@ -71,9 +72,9 @@ static bool is_on(const int *list, int call)
     return *list >= 0;
 }
 
-static int rule_add(scmp_filter_ctx ctx, int call, const struct scmp_arg_cmp *arg)
+static int rule_add(scmp_filter_ctx ctx, int call, unsigned n, const struct scmp_arg_cmp *args)
 {
-    return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, call, arg ? 1 : 0, arg);
+    return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, call, n, args);
 }
 
 /* Allows one call, as far as the sandbox may have it at all. */
@@ -81,11 +82,11 @@ static int call_allow(scmp_filter_ctx ctx, const struct sandbox *s, int call)
 {
     if (call == SYS_tgkill) { /* abort() */
         struct scmp_arg_cmp self = {0, SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0};
-        return rule_add(ctx, call, &self);
+        return rule_add(ctx, call, 1, &self);
     }
     if (call == SYS_newfstatat && s->n_paths == 0) { /* fstat() */
         struct scmp_arg_cmp by_fd = {3, SCMP_CMP_EQ, AT_EMPTY_PATH, 0};
-        return rule_add(ctx, call, &by_fd);
+        return rule_add(ctx, call, 1, &by_fd);
     }
     if (is_on(sandbox_syscalls_paths, call) && s->n_paths == 0)
         return 0;
@@ -95,9 +96,9 @@ static int call_allow(scmp_filter_ctx ctx, const struct sandbox *s, int call)
         if (call_rules[i].call != call)
             continue;
         limited = true;
-        result = rule_add(ctx, call, &call_rules[i].arg);
+        result = rule_add(ctx, call, call_rules[i].n, call_rules[i].args);
     }
-    return limited ? result : rule_add(ctx, call, NULL);
+    return limited ? result : rule_add(ctx, call, 0, NULL);
 }
 
 static int list_allow(scmp_filter_ctx ctx, const struct sandbox *s, const int *list)
@@ -118,7 +119,7 @@ static int filter_fill(scmp_filter_ctx ctx, const struct sandbox *s)
     if (result == 0 && s->n_paths)
         result = list_allow(ctx, s, sandbox_syscalls_paths);
     for (const int *c = sandbox_syscalls_sanitizer; *c >= 0 && result == 0; c++)
-        result = rule_add(ctx, *c, NULL);
+        result = rule_add(ctx, *c, 0, NULL);
     /* Its arguments lie in memory where no filter sees them; libc then takes clone. */
     if (result == 0)
         result = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SYS_clone3, 0);

@@ -3,6 +3,7 @@
 #include "net/net.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <cmocka.h>
 
@@ -59,6 +60,41 @@ static bool try_bind(void)
 {
     struct sockaddr_in in = {.sin_family = AF_INET};
     return bind(tcp, (struct sockaddr *)&in, sizeof in) == 0 || errno != EPERM;
+}
+/* Two listening sockets; one of them is shut down, which leaves it as if it were new. */
+static int listening, target;
+static bool try_connect_by_sending(void)
+{
+    struct sockaddr_in to;
+    socklen_t n = sizeof to;
+    struct iovec one = {"x", 1};
+    struct msghdr m = {.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = &one, .msg_iovlen = 1};
+    (void)getsockname(target, (struct sockaddr *)&to, &n);
+    (void)shutdown(listening, SHUT_RD);
+    return sendto(listening, "x", 1, MSG_FASTOPEN | MSG_DONTWAIT, (struct sockaddr *)&to, n) >= 0 ||
+           errno != EPERM || sendmsg(listening, &m, MSG_FASTOPEN | MSG_DONTWAIT) >= 0 ||
+           errno != EPERM;
+}
+/* A pair of datagram sockets can send to any third one. */
+static bool try_unix_datagram(void)
+{
+    int fds[2];
+    return socketpair(AF_UNIX, SOCK_DGRAM, 0, fds) == 0 || errno != EPERM;
+}
+static bool try_socket_option(void)
+{
+    int on = 1;
+    return setsockopt(tcp, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 || errno != EPERM;
+}
+static bool try_usual_socket_option(void)
+{
+    int on = 1;
+    return setsockopt(tcp, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0;
+}
+static bool try_send(void)
+{
+    int fds[2];
+    return chan_pair(fds).code == E_OK && send(fds[0], "x", 1, MSG_NOSIGNAL) == 1;
 }
 static bool try_exec(void)
 {
@@ -152,6 +188,8 @@ static bool succeeds(bool (*attempt)(void), int paths)
         for (; sandbox_syscalls_common[n] >= 0; n++)
             calls[n] = sandbox_syscalls_common[n];
         calls[n++] = SYS_socketpair;
+        calls[n++] = SYS_setsockopt;
+        calls[n++] = SYS_getsockname;
         calls[n++] = SYS_openat; /* given, but of no use without paths */
         struct sandbox_path path = {.path = dir, .write = paths == WRITE_PATH};
         struct sandbox box = {
@@ -171,9 +209,25 @@ static bool succeeds(bool (*attempt)(void), int paths)
 static void what_is_outside_cannot_be_reached(void **state)
 {
     static bool (*const attempts[])(void) = {
-        try_open, try_stat,   try_socket,      try_unix_socket,   try_netlink_pair,  try_connect,
-        try_bind, try_exec,   try_ptrace,      try_kill_parent,   try_tgkill_parent, try_fork,
-        try_code, try_setown, try_open_inside, try_create_inside,
+        try_open,
+        try_stat,
+        try_socket,
+        try_unix_socket,
+        try_netlink_pair,
+        try_connect,
+        try_bind,
+        try_exec,
+        try_ptrace,
+        try_kill_parent,
+        try_tgkill_parent,
+        try_fork,
+        try_code,
+        try_setown,
+        try_open_inside,
+        try_create_inside,
+        try_connect_by_sending,
+        try_unix_datagram,
+        try_socket_option,
     };
     for (size_t i = 0; i < ARRAY_LEN(attempts); i++)
         assert_false(succeeds(attempts[i], NO_PATHS));
@@ -182,8 +236,19 @@ static void what_is_outside_cannot_be_reached(void **state)
 static void with_a_directory_the_rest_stays_out_of_reach(void **state)
 {
     static bool (*const attempts[])(void) = {
-        try_open,   try_socket,      try_connect,       try_bind, try_exec,
-        try_ptrace, try_kill_parent, try_tgkill_parent, try_fork, try_code,
+        try_open,
+        try_socket,
+        try_connect,
+        try_bind,
+        try_exec,
+        try_ptrace,
+        try_kill_parent,
+        try_tgkill_parent,
+        try_fork,
+        try_code,
+        try_connect_by_sending,
+        try_unix_datagram,
+        try_socket_option,
     };
     for (size_t i = 0; i < ARRAY_LEN(attempts); i++)
         assert_false(succeeds(attempts[i], WRITE_PATH));
@@ -199,6 +264,8 @@ static void an_allowed_directory_can_be_used(void **state)
 static void what_a_role_needs_works(void **state)
 {
     assert_true(succeeds(try_unix_pair, NO_PATHS));
+    assert_true(succeeds(try_send, NO_PATHS));
+    assert_true(succeeds(try_usual_socket_option, NO_PATHS));
     assert_true(succeeds(try_thread, NO_PATHS));
     assert_true(succeeds(try_loop_and_channel, NO_PATHS));
 }
@@ -208,7 +275,12 @@ static int setup(void **state)
     (void)snprintf(dir, sizeof dir, "/tmp/thurn-sandbox-XXXXXX");
     tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     unix_socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    return mkdtemp(dir) && tcp >= 0 && unix_socket >= 0 ? 0 : -1;
+    listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    target = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return mkdtemp(dir) && tcp >= 0 && unix_socket >= 0 && listen(listening, 1) == 0 &&
+                   listen(target, 1) == 0
+               ? 0
+               : -1;
 }
 
 static int teardown(void **state)

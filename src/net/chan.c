@@ -85,11 +85,13 @@ static void chan_break(struct chan *c, struct err why)
 
 /* ------------------------------------------------------------------------------------ receiving */
 
-static bool chan_allows(const struct chan *c, uint16_t type)
+static bool chan_allows(const struct frame_type *type, void *arg)
 {
+    const struct chan *c = arg;
     for (size_t i = 0; i < c->spec.n_rules; i++)
-        if (c->spec.rules[i].type == type && (c->spec.rules[i].states & c->state))
+        if (c->spec.rules[i].type == type->number && (c->spec.rules[i].states & c->state))
             return true;
+    log_warn("chan.denied", LF_C("frame", type->name), LF_U64("state", c->state));
     return false;
 }
 
@@ -104,8 +106,7 @@ static int chan_take_fd(struct chan *c)
 static struct err chan_frame(struct chan *c, struct frame_parts *parts)
 {
     const struct frame_head *h = &parts->head;
-    if (!chan_allows(c, h->type->number)) {
-        log_warn("chan.denied", LF_C("frame", h->type->name), LF_U64("state", c->state));
+    if (!chan_allows(h->type, c)) { /* the state may be another than when its head came */
         free(parts->body);
         return err_make(E_DENIED, "a frame that the state does not allow");
     }
@@ -377,6 +378,8 @@ struct err chan_new(struct loop *l, int fd, const struct chan_spec *spec, struct
     c->fd = fd;
     c->state = 1;
     frame_parser_init(&c->parser, spec->table);
+    c->parser.permits = chan_allows;
+    c->parser.permits_arg = c;
     outq_init(&c->out);
     check(pthread_mutex_init(&c->lock, NULL) == 0);
     chore_init(&c->turn_end, on_turn_end);

@@ -57,7 +57,9 @@ void frame_parser_init(struct frame_parser *p, const struct frame_table *table)
 void frame_parser_free(struct frame_parser *p)
 {
     free(p->body);
-    frame_parser_init(p, p->table);
+    p->body = NULL;
+    p->head_n = p->body_n = 0;
+    p->assembling = false;
 }
 
 static size_t body_size(const struct frame_head *h)
@@ -118,6 +120,8 @@ struct err frame_parser_next(struct frame_parser *p, struct str *in, struct fram
         if (!take_head(p, in, &head))
             return OK;
         TRY(frame_head_read(p->table, head, &p->head));
+        if (p->permits && !p->permits(p->head.type, p->permits_arg))
+            return err_make(E_DENIED, "a frame that the state does not allow");
         size_t n = body_size(&p->head);
         if (in->n >= n) {
             parts_of(&p->head, str_sub(*in, 0, n), out);

@@ -34,6 +34,10 @@ static inline size_t frame_budget(uint32_t typed)
  */
 struct frame_parser {
     const struct frame_table *table;
+    /* Whether a frame may come now; else it ends with E_DENIED at its head, before memory is
+     * given to it. NULL: all may. */
+    bool (*permits)(const struct frame_type *type, void *arg);
+    void *permits_arg;
     uint8_t head_bytes[FRAME_HEAD];
     size_t head_n;   /* of a head that comes in pieces */
     bool assembling; /* the head is complete, the rest is not */

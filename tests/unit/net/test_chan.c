@@ -343,6 +343,20 @@ static void an_oversized_head_ends_the_channel(void **state)
     await_closed(&w->b, E_LIMIT);
 }
 
+/* Without its first byte having come, and without memory for it. */
+static void a_forbidden_frame_ends_the_channel_at_its_head(void **state)
+{
+    struct world *w = *state;
+    struct buf bytes CLEANUP(buf_free) = {0};
+    buf_u32le(&bytes, 4096 * KB);
+    buf_u32le(&bytes, 0);
+    buf_u16le(&bytes, RPC_SCAN_PARSED);
+    buf_u16le(&bytes, 0);
+    buf_u32le(&bytes, 1);
+    write_raw(w->fds[0], buf_str(&bytes));
+    await_closed(&w->b, E_DENIED);
+}
+
 static void an_unknown_type_ends_the_channel(void **state)
 {
     struct world *w = *state;
@@ -562,6 +576,7 @@ int main(void)
         T(a_changed_state_allows_what_belongs_to_it),
         T(a_frame_without_a_rule_ends_the_channel),
         T(an_oversized_head_ends_the_channel),
+        T(a_forbidden_frame_ends_the_channel_at_its_head),
         T(an_unknown_type_ends_the_channel),
         T(a_malformed_typed_part_ends_the_channel),
         T(the_end_of_the_other_side_is_told_after_its_last_frame),

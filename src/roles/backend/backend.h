@@ -26,7 +26,7 @@ struct backend_limits {
 
 struct backend {
     struct loop *loop;
-    /* Asks the supervisor to end a scanner; tells that everything is closed. */
+    /* Asks the supervisor to end a scanner or a frontend; tells that everything is closed. */
     void (*retire)(struct backend *b, const Thurn__ScannerRetire *m);
     void (*stopped)(struct backend *b);
     uid_t supervisor_uid; /* may connect to the control socket, as may root and our own */

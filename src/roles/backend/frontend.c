@@ -36,12 +36,25 @@ static void frontend_frame(struct chan *c, struct frame *frame, void *arg)
     frame_free(frame);
 }
 
+/* One that breaks the rules is not to be trusted with clients any longer. */
+static void frontend_retire(const struct frontend *f, struct str reason)
+{
+    Thurn__ScannerRetire m = THURN__SCANNER_RETIRE__INIT;
+    m.role = THURN__ROLE_KIND__ROLE_FRONTEND;
+    m.index = f->index;
+    m.generation = f->generation;
+    m.reason = pb_bytes(reason);
+    f->b->retire(f->b, &m);
+}
+
 /* Its sessions have channels of their own and end with them. */
 static void frontend_closed(struct chan *c, struct err why, void *arg)
 {
     struct frontend *f = arg;
     log_warn("frontend.gone", LF_U64("frontend", f->index), LF_U64("generation", f->generation),
              LF_ERR(why));
+    if (why.code != E_CLOSED)
+        frontend_retire(f, str_c(why.why));
     frontend_free(f);
 }
 
@@ -73,3 +86,11 @@ void frontends_free(struct backend *b)
     list_each (l, &b->frontends)
         frontend_free(frontend_of(l));
 }
+
+#ifdef THURN_PROBE
+struct chan *frontends_channel(const struct backend *b)
+{
+    struct list *first = b->frontends.next;
+    return first == &b->frontends ? NULL : frontend_of(first)->chan;
+}
+#endif

@@ -8,5 +8,9 @@
 void frontend_add(struct backend *b, uint32_t index, uint64_t generation, int fd);
 /* Lets go of all of them: no new sessions. */
 void frontends_free(struct backend *b);
+#ifdef THURN_PROBE
+/* A frontend's channel, or NULL. */
+struct chan *frontends_channel(const struct backend *b);
+#endif
 
 #endif

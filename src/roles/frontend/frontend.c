@@ -125,6 +125,8 @@ static void on_backend_closed(struct chan *c, struct err why, void *arg)
     log_warn("frontend.backend-gone", LF_ERR(why));
     chan_free(c);
     fe->backend = NULL;
+    if (why.code != E_CLOSED) /* it is there still, but only a new process gets a channel to it */
+        role_exit(fe->role, 1);
 }
 
 /* The sessions of the backend before it end when their own channels do. */

@@ -96,6 +96,18 @@ static void process_ready(struct process *p)
     announce_when_all_ready(p->slot->sup);
 }
 
+/* Only a new process gets new channels: one that is left without would serve nobody. */
+static void frontend_retire(struct supervisor *s, const Thurn__ScannerRetire *m)
+{
+    struct slot *slot = slot_find(s, THURN__ROLE_KIND__ROLE_FRONTEND, m->index);
+    struct process *p = slot ? slot->process : NULL;
+    if (!p || p->generation != m->generation)
+        return;
+    log_error("role.broke-a-rule", LF_C("of", slot_name(slot)), LF_U64("pid", p->pid),
+              LF_STR("why", pb_str(m->reason)));
+    (void)kill(p->pid, SIGKILL);
+}
+
 /* The backend names a faulty scanner, a scanner its own end: the successor is started at once; the
  * old one finishes its jobs, or is killed. */
 static void scanner_retire(struct process *from, const Thurn__ScannerRetire *m)
@@ -122,13 +134,22 @@ static void scanner_retire(struct process *from, const Thurn__ScannerRetire *m)
     slot_start(slot);
 }
 
+static void process_retire(struct process *from, const Thurn__ScannerRetire *m)
+{
+    bool backend = from->slot->kind == THURN__ROLE_KIND__ROLE_BACKEND;
+    if (backend && m->role == THURN__ROLE_KIND__ROLE_FRONTEND)
+        frontend_retire(from->slot->sup, m);
+    else
+        scanner_retire(from, m);
+}
+
 static void process_frame(struct chan *c, struct frame *f, void *arg)
 {
     struct process *p = arg;
     if (f->type->number == RPC_ROLE_READY)
         process_ready(p);
     else if (f->type->number == RPC_SCANNER_RETIRE)
-        scanner_retire(p, (const Thurn__ScannerRetire *)f->message);
+        process_retire(p, (const Thurn__ScannerRetire *)f->message);
     else
         control_probe_result(p->slot->sup, (const Thurn__ProbeResult *)f->message);
     frame_free(f);

@@ -208,6 +208,14 @@ void rig_scanner_answer(struct fake_scanner *s)
 
 /* -- frontend, sessions -- */
 
+void rig_frontend(struct rig *r)
+{
+    int fds[2];
+    assert_int_equal(chan_pair(fds).code, E_OK);
+    r->frontend = end_new(r, fds[0], &end_ops, NULL);
+    backend_peer(&r->b, THURN__ROLE_KIND__ROLE_FRONTEND, 0, 1, fds[1]);
+}
+
 struct end *rig_session(struct rig *r, Thurn__SessionKind kind)
 {
     static uint64_t session;
@@ -245,6 +253,7 @@ static void retire(struct backend *b, const Thurn__ScannerRetire *m)
     struct rig *r = container_of(b, struct rig, b);
     r->retired++;
     r->last_retired = m->index;
+    r->last_retired_role = m->role;
 }
 
 static void stopped(struct backend *b)
@@ -277,10 +286,7 @@ struct rig *rig_new(void)
     if (e.code)
         fail_msg("%s: %.*s", e.why, STR_FMT(buf_str(&explain)));
     assert_int_equal(directory_domain_add(r->b.directory, STR("example.test")).code, E_OK);
-    int fds[2];
-    assert_int_equal(chan_pair(fds).code, E_OK);
-    r->frontend = end_new(r, fds[0], &end_ops, NULL);
-    backend_peer(&r->b, THURN__ROLE_KIND__ROLE_FRONTEND, 0, 1, fds[1]);
+    rig_frontend(r);
     return r;
 }
 

@@ -12,7 +12,7 @@
 
 #include "roles/backend/backend.h"
 
-enum { RIG_FRAMES = 1024, RIG_ENDS = 64 };
+enum { RIG_FRAMES = 1024, RIG_ENDS = 1024 };
 
 struct rig;
 
@@ -45,6 +45,7 @@ struct rig {
     struct fake_scanner scanners[4];
     size_t retired;        /* RPC_SCANNER_RETIRE told */
     uint32_t last_retired; /* its index */
+    Thurn__RoleKind last_retired_role;
     bool stopped;
 };
 
@@ -66,6 +67,8 @@ void rig_scanner(struct rig *r, uint32_t index, uint64_t generation, enum scanne
 /* Answers now what SCAN_NEVER has kept. */
 void rig_scanner_answer(struct fake_scanner *s);
 
+/* A frontend appears (again). */
+void rig_frontend(struct rig *r);
 struct end *rig_session(struct rig *r, Thurn__SessionKind kind);
 void rig_send(struct end *e, uint16_t type, const void *message, struct str raw, int fd);
 /* A connection to the control socket. */

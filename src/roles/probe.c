@@ -54,6 +54,25 @@ static int try_socket(const char *target)
     return socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 }
 
+/* Past the filter the kernel would find something else to complain about. */
+static int try_datagram(const char *target)
+{
+    (void)target;
+    int fds[2];
+    return socketpair(AF_UNIX, SOCK_DGRAM, 0, fds) == 0 || errno != EPERM ? 0 : -1;
+}
+
+static int try_fastopen(const char *target)
+{
+    struct sockaddr_storage to;
+    socklen_t n;
+    if (sockaddr_parse(str_c(target), &to, &n).code)
+        return -1;
+    ssize_t sent =
+        sendto(STDERR_FILENO, "", 1, MSG_FASTOPEN | MSG_DONTWAIT, (struct sockaddr *)&to, n);
+    return sent >= 0 || errno != EPERM ? 0 : -1;
+}
+
 /* A success would replace the role, which shows as well: no result comes. */
 static int try_exec(const char *target)
 {
@@ -89,18 +108,37 @@ static const struct {
     const char *name;
     int (*run)(const char *target);
 } attempts[] = {
-    {"open", try_open},     {"create", try_create}, {"connect", try_connect},
-    {"unix", try_unix},     {"socket", try_socket}, {"exec", try_exec},
-    {"ptrace", try_ptrace}, {"kill", try_kill},     {"fork", try_fork},
+    {"open", try_open},         {"create", try_create},     {"connect", try_connect},
+    {"unix", try_unix},         {"socket", try_socket},     {"exec", try_exec},
+    {"ptrace", try_ptrace},     {"kill", try_kill},         {"fork", try_fork},
+    {"datagram", try_datagram}, {"fastopen", try_fastopen},
 };
 
-/* "frame:NUMBER" sends an empty frame of that type to the supervisor: what a role may say to it is
- * a table as well. */
-static bool probe_frame(struct role *r, struct str attempt)
+void probe_tell(struct role *r, bool succeeded, struct str detail)
+{
+    Thurn__ProbeResult result = THURN__PROBE_RESULT__INIT;
+    result.succeeded = succeeded;
+    result.detail = pb_bytes(detail);
+    role_tell(r, RPC_PROBE_RESULT, &result.base);
+}
+
+void probe_send_on(struct role *r, struct chan *c, uint16_t type)
+{
+    bool sent = c && !chan_send(c, type, 0, NULL, (struct str){0}, -1).code;
+    probe_tell(r, sent, sent ? STR("sent") : STR("no such channel"));
+}
+
+/* "frame:NUMBER" sends an empty frame of that type: to the supervisor, which ends the role if it
+ * may not say so, or on the channel that the target names. */
+static bool probe_frame(struct role *r, struct str attempt, struct str channel)
 {
     uint64_t type = 0;
     if (!str_starts(attempt, STR("frame:")) || str_to_u64(str_skip(attempt, 6), &type).code)
         return false;
+    if (channel.n) {
+        r->ops->probe_send(r, channel, (uint16_t)type);
+        return true;
+    }
     struct err e = chan_send(r->supervisor, (uint16_t)type, 0, NULL, (struct str){0}, -1);
     (void)e;
     return true;
@@ -109,22 +147,21 @@ static bool probe_frame(struct role *r, struct str attempt)
 void role_probe(struct role *r, const Thurn__Probe *p)
 {
     char target[256], detail[128] = "unknown attempt";
-    Thurn__ProbeResult result = THURN__PROBE_RESULT__INIT;
+    bool succeeded = false;
     struct str attempt = pb_str(p->attempt);
     (void)snprintf(target, sizeof target, "%.*s", STR_FMT(pb_str(p->target)));
-    if (probe_frame(r, attempt))
+    if (probe_frame(r, attempt, pb_str(p->target)))
         return;
     for (size_t i = 0; i < ARRAY_LEN(attempts); i++) {
         if (!str_eq(attempt, str_c(attempts[i].name)))
             continue;
         errno = 0;
         int got = attempts[i].run(target);
-        result.succeeded = got >= 0;
+        succeeded = got >= 0;
         (void)snprintf(detail, sizeof detail, "%s",
                        got >= 0 ? "succeeded" : strerrorname_np(errno));
     }
-    result.detail = pb_bytes(str_c(detail));
-    role_tell(r, RPC_PROBE_RESULT, &result.base);
+    probe_tell(r, succeeded, str_c(detail));
 }
 
 #endif

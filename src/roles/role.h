@@ -39,6 +39,9 @@ struct role_ops {
     const int *syscalls;
     /* The directory that it may read and write: settings.data_dir, or none. */
     bool uses_data_dir;
+    /* Builds with -Dprobe=true: sends an empty frame of any type on one of its channels, and sees
+     * to it that probe_tell is called. */
+    void (*probe_send)(struct role *r, struct str channel, uint16_t type);
 };
 
 struct role {

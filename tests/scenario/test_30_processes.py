@@ -69,7 +69,8 @@ def test_scanners_are_replaced_after_their_number_of_messages(make_thurn):
 
 ATTEMPTS = [("open", "/etc/passwd"), ("create", "/tmp/thurn-probe"), ("connect", "127.0.0.1:{imap}"),
             ("unix", "{dir}/run/supervisor.sock"), ("socket", ""), ("exec", "/bin/true"),
-            ("ptrace", "{other}"), ("kill", "{other}"), ("fork", "")]
+            ("ptrace", "{other}"), ("kill", "{other}"), ("fork", ""), ("datagram", ""),
+            ("fastopen", "127.0.0.1:{imap}")]
 
 
 @pytest.mark.parametrize("role", ["frontend", "backend", "scanner"])

@@ -1,5 +1,6 @@
 #include "roles/backend/admin.h"
 #include "roles/backend/backend.h"
+#include "roles/probe.h"
 
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -148,4 +149,7 @@ const struct role_ops role_backend = {
     .stop = stop,
     .syscalls = syscalls,
     .uses_data_dir = true,
+#ifdef THURN_PROBE
+    .probe_send = backend_probe_send,
+#endif
 };

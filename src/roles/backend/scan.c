@@ -282,6 +282,14 @@ void scan_pool_stop(struct scan_pool *p)
     pool_hand_out(p);
 }
 
+#ifdef THURN_PROBE
+struct chan *scan_pool_channel(const struct scan_pool *p)
+{
+    const struct list *first = p->scanners.next;
+    return first == &p->scanners ? NULL : container_of(first, struct scanner, link)->chan;
+}
+#endif
+
 void scan_pool_set_timeout(struct scan_pool *p, uint32_t ms)
 {
     p->options.timeout_ms = ms;

@@ -50,5 +50,9 @@ void scan_pool_add(struct scan_pool *p, uint32_t index, uint64_t generation, int
 void scan_submit(struct scan_pool *p, struct scan_job *j);
 /* From now on no message gets a flat record because scanners are gone: its job is refused. */
 void scan_pool_stop(struct scan_pool *p);
+#ifdef THURN_PROBE
+/* A scanner's channel, or NULL. */
+struct chan *scan_pool_channel(const struct scan_pool *p);
+#endif
 
 #endif

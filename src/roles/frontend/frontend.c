@@ -1,6 +1,7 @@
 #include "base/base.h"
 
 #include "roles/frontend/frontend.h"
+#include "roles/probe.h"
 
 #include <sys/syscall.h>
 
@@ -272,4 +273,7 @@ const struct role_ops role_frontend = {
     .reload = frontend_reload,
     .stop = frontend_stop,
     .syscalls = frontend_syscalls,
+#ifdef THURN_PROBE
+    .probe_send = frontend_probe_send,
+#endif
 };

@@ -5,7 +5,7 @@
  *
  * One message is answered before the next is looked at, so that who asked knows which one it was.
  */
-#include "roles/role.h"
+#include "roles/probe.h"
 
 #include <sys/resource.h>
 
@@ -341,6 +341,17 @@ static struct err scanner_go(struct role *r, struct buf *explain)
     return OK;
 }
 
+#ifdef THURN_PROBE
+void scanner_probe_send(struct role *r, struct str channel, uint16_t type)
+{
+    struct scanner *s = r->self;
+    struct chan *to = NULL;
+    for (size_t i = 0; i < SCANNER_PEERS && str_eq(channel, STR("backend")); i++)
+        to = s->peers[i].chan ? s->peers[i].chan : to;
+    probe_send_on(r, to, type);
+}
+#endif
+
 /* A channel that closes with a message in it looks as if the message had been the cause. So the
  * successor comes first, and the backend ends the channels when they are empty. */
 static void scanner_stop(struct role *r)
@@ -359,4 +370,7 @@ const struct role_ops role_scanner = {
     .peer = scanner_peer,
     .go = scanner_go,
     .stop = scanner_stop,
+#ifdef THURN_PROBE
+    .probe_send = scanner_probe_send,
+#endif
 };

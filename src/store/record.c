@@ -14,6 +14,7 @@ enum {
     FIELDS_MAX = 50000,
     PREVIEW_MAX = 1024,
 };
+static const int64_t DATE_MAX = INT64_C(1) << 40; /* so that zones can be added */
 
 static void *record_alloc(void *data, size_t n)
 {
@@ -36,10 +37,11 @@ static bool addresses_ok(Thurn__Address *const *list, size_t n)
 
 static bool envelope_ok(const Thurn__Envelope *e)
 {
-    return e && e->date_zone > -24 * 60 && e->date_zone < 24 * 60 &&
-           addresses_ok(e->from, e->n_from) && addresses_ok(e->sender, e->n_sender) &&
-           addresses_ok(e->reply_to, e->n_reply_to) && addresses_ok(e->to, e->n_to) &&
-           addresses_ok(e->cc, e->n_cc) && addresses_ok(e->bcc, e->n_bcc);
+    return e && e->date_time > -DATE_MAX && e->date_time < DATE_MAX && e->date_zone > -24 * 60 &&
+           e->date_zone < 24 * 60 && addresses_ok(e->from, e->n_from) &&
+           addresses_ok(e->sender, e->n_sender) && addresses_ok(e->reply_to, e->n_reply_to) &&
+           addresses_ok(e->to, e->n_to) && addresses_ok(e->cc, e->n_cc) &&
+           addresses_ok(e->bcc, e->n_bcc);
 }
 
 /* Parts in the order of their appearance, taken in one by one. */

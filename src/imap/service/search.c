@@ -121,7 +121,7 @@ enum answer { NO, YES, UNKNOWN };
 
 static int64_t day_of(int64_t seconds)
 {
-    return seconds >= 0 ? seconds / DAY : -((-seconds + DAY - 1) / DAY);
+    return seconds / DAY - (seconds % DAY < 0);
 }
 
 static bool term_in_entry(const struct term *t, const struct candidate *c)

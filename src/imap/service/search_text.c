@@ -13,7 +13,7 @@ static bool term_sent(const struct term *t, const Thurn__Envelope *e)
     if (e->date_time == 0)
         return false;
     int64_t local = e->date_time + (int64_t)e->date_zone * 60;
-    int64_t day = local >= 0 ? local / DAY : -((-local + DAY - 1) / DAY);
+    int64_t day = local / DAY - (local % DAY < 0);
     switch (t->op) {
     case THURN__SEARCH_OP__SEARCH_SENTBEFORE: return day < t->date;
     case THURN__SEARCH_OP__SEARCH_SENTON: return day == t->date;

@@ -168,6 +168,9 @@ static void texts_fields_and_enumerations_are_checked(void **state)
     SPOILED(s->address.kind = (Thurn__Address__Kind)9);
     SPOILED(s->email.preview = data("\xff"));
     SPOILED(s->part[1].type = data(""));
+    SPOILED(s->envelope.date_time = INT64_MAX);
+    SPOILED(s->inner.date_time = INT64_MIN);
+    SPOILED(s->inner.date_zone = 24 * 60);
 }
 
 static void bytes_that_are_no_record_are_refused(void **state)

@@ -8,7 +8,7 @@
  * answer.
  */
 
-enum { LMTP_STATE = 1 };
+enum { LMTP_STATE = 1, TRACE_MAX = 64 };
 
 static const struct chan_rule lmtp_rules[] = {
     {RPC_LMTP_RECIPIENT, LMTP_STATE},
@@ -230,6 +230,8 @@ static const char *delivery_fault(const struct lmtp_session *l, const struct fra
         return "a delivery without id or recipients";
     if (m->n_recipients > l->s.b->limits.recipients)
         return "a delivery to more recipients than allowed";
+    if (m->trace.len > TRACE_MAX) /* it is kept with each recipient's email */
+        return "a delivery with a trace id that is too long";
     for (size_t i = 0; i < m->n_recipients; i++)
         if (accepted_find(l, m->recipients[i]).v == 0)
             return "a delivery to a recipient that was not accepted";

@@ -37,6 +37,8 @@ static Thurn__Code ask_recipient(struct end *lmtp, const char *local)
     return code;
 }
 
+static struct str trace; /* of the deliveries to come */
+
 static void send_delivery(struct end *lmtp, const char *const *locals, size_t n, struct str text,
                           int fd)
 {
@@ -50,6 +52,7 @@ static void send_delivery(struct end *lmtp, const char *const *locals, size_t n,
     random_bytes(id, sizeof id);
     Thurn__LmtpDeliver m = THURN__LMTP_DELIVER__INIT;
     m.delivery = pb_bytes(str_of(id, sizeof id));
+    m.trace = pb_bytes(trace);
     m.sender = &sender;
     m.recipients = pointers;
     m.n_recipients = n;
@@ -153,6 +156,20 @@ static void who_was_not_accepted_gets_no_mail(void **state)
     send_delivery(second, alice_only, 1, letter, -1); /* that was the transaction before */
     rig_expect_closed(second);
     assert_int_equal(rig_inbox(r, alice, NULL), 1);
+}
+
+static void a_frontend_cannot_store_what_it_likes_as_a_trace_id(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    uint8_t endless[65] = {0};
+    trace = str_of(endless, sizeof endless);
+    send_to_alice(lmtp);
+    rig_expect_closed(lmtp);
+    trace = none;
+    assert_int_equal(rig_inbox(r, alice, NULL), 0);
 }
 
 static void many_deliveries_to_one_account_all_arrive(void **state)
@@ -619,6 +636,7 @@ int main(void)
         CASE(a_large_message_comes_as_sealed_memory),
         CASE(an_empty_message_is_mail_too),
         CASE(who_was_not_accepted_gets_no_mail),
+        CASE(a_frontend_cannot_store_what_it_likes_as_a_trace_id),
         CASE(many_deliveries_to_one_account_all_arrive),
         CASE(a_message_that_kills_its_scanner_is_delivered_flat),
         CASE(a_scanner_that_answers_nonsense_is_retired),

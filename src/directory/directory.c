@@ -181,6 +181,20 @@ struct err directory_route(struct directory *d, struct str local, struct str dom
     return e;
 }
 
+struct err directory_domain_is_ours(struct directory *d, struct str name)
+{
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, RECORD_BUDGET);
+    struct dir_domain domain;
+    if (dir_domain_of(name, &domain).code)
+        return err_make(E_NOTFOUND, "no such domain"); /* an address literal, for one */
+    struct kept_snap s;
+    TRY(read_begin(d, &s));
+    struct err e = need_domain(s.snap, &domain, &a);
+    read_end(d, s);
+    return e;
+}
+
 /* -- authentication -- */
 
 struct only_domain {

@@ -61,6 +61,9 @@ MUST_CHECK struct err directory_accounts(struct directory *d, struct str domain,
 MUST_CHECK struct err directory_route(struct directory *d, struct str local, struct str domain,
                                       account_id *out);
 
+/* Whether mail for the domain is ours to take; E_NOTFOUND if not. */
+MUST_CHECK struct err directory_domain_is_ours(struct directory *d, struct str name);
+
 /* Somebody who has proved who they are. */
 struct principal {
     account_id account;

@@ -390,6 +390,12 @@ bool conn_is_tls(const struct conn *c)
     return c->ssl != NULL;
 }
 
+void conn_tls_describe(const struct conn *c, struct buf *out)
+{
+    if (c->ssl)
+        buf_printf(out, "%s %s", SSL_get_version(c->ssl), SSL_get_cipher_name(c->ssl));
+}
+
 /* ----------------------------------------------------------------------------------------- events
  */
 

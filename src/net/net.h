@@ -130,6 +130,8 @@ void conn_deadline(struct conn *c, uint32_t ms);
 MUST_CHECK struct err conn_start_tls(struct conn *c, struct tls_server *tls);
 /* From conn_start_tls on: everything that comes later is protected, or fails. */
 bool conn_is_tls(const struct conn *c);
+/* "TLSv1.3 TLS_AES_256_GCM_SHA384"; nothing without TLS. */
+void conn_tls_describe(const struct conn *c, struct buf *out);
 
 /* --------------------------------------------------------------------------------------- frames */
 

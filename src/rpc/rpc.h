@@ -47,6 +47,8 @@
     X(81,  LMTP_RECIPIENT_ANSWER, lmtp_recipient_answer,  2 * KB,  0, 0)           \
     X(82,  LMTP_DELIVER,          lmtp_deliver,           512 * KB, 64 * KB, 1)    \
     X(83,  LMTP_DELIVER_ANSWER,   lmtp_deliver_answer,    256 * KB, 0, 0)          \
+    X(84,  SMTP_LOGIN,            smtp_login,             4 * KB,  0, 0)           \
+    X(85,  SMTP_LOGIN_ANSWER,     smtp_login_answer,      1 * KB,  0, 0)           \
     X(100, IMAP_LOGIN,            imap_login,             4 * KB,  0, 0)           \
     X(101, IMAP_SELECT,           imap_select,            8 * KB,  0, 0)           \
     X(102, IMAP_CLOSE,            imap_close,             1 * KB,  0, 0)           \

@@ -2,31 +2,33 @@
 
 enum { LOCAL_SHOWN = 256, NAME_SHOWN = 255, TRACE_SHOWN = 64 };
 
-static bool is_atext(uint8_t c) /* RFC 5322 section 3.2.3 */
+static bool is_atext(uint8_t c, bool utf8) /* RFC 5322 section 3.2.3, RFC 6532 section 3.2 */
 {
     static const struct str others = STR_INIT("!#$%&'*+-/=?^_`{|}~");
-    return byte_is_alpha(c) || byte_is_digit(c) || str_find_byte(others, c, 0) < others.n;
+    return byte_is_alpha(c) || byte_is_digit(c) || (utf8 && c > 0x7F) ||
+           str_find_byte(others, c, 0) < others.n;
 }
 
-static bool is_dot_atom(struct str s)
+static bool is_dot_atom(struct str s, bool utf8)
 {
     bool dot = true; /* none at the beginning, at the end, or twice */
     for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] == '.' ? dot : !is_atext(s.p[i]))
+        if (s.p[i] == '.' ? dot : !is_atext(s.p[i], utf8))
             return false;
         dot = s.p[i] == '.';
     }
     return s.n > 0 && !dot;
 }
 
-static void put_quoted(struct buf *out, struct str s)
+static void put_quoted(struct buf *out, struct str s, bool utf8)
 {
     buf_byte(out, '"');
     for (size_t i = 0; i < s.n; i++) {
         uint8_t c = s.p[i];
         if (c == '"' || c == '\\')
             buf_byte(out, '\\');
-        buf_byte(out, c >= ' ' && c < 0x7F ? c : '?');
+        bool plain = (c >= ' ' && c < 0x7F) || (utf8 && c > 0x7F);
+        buf_byte(out, plain ? c : '?');
     }
     buf_byte(out, '"');
 }
@@ -43,16 +45,19 @@ static void put_name(struct buf *out, struct str s)
     }
 }
 
-static void put_address(struct buf *out, const Thurn__Mailaddr *a)
+/* With `utf8` the local part may be of RFC 6531; what is not well-formed becomes '?' all the same.
+ */
+static void put_address(struct buf *out, const Thurn__Mailaddr *a, bool utf8)
 {
     struct str local = a ? str_sub(pb_str(a->local), 0, LOCAL_SHOWN) : (struct str){0};
     struct str domain = a ? pb_str(a->domain) : (struct str){0};
     if (local.n == 0 && domain.n == 0)
         return; /* the null reverse-path */
-    if (is_dot_atom(local))
+    utf8 = utf8 && str_is_utf8(local);
+    if (is_dot_atom(local, utf8))
         buf_put(out, local);
     else
-        put_quoted(out, local);
+        put_quoted(out, local, utf8);
     if (domain.n) {
         buf_byte(out, '@');
         put_name(out, domain);
@@ -84,20 +89,51 @@ static void put_date(struct buf *out, int64_t now)
                months + 3 * tm.tm_mon, tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
+/* RFC 3848 section 1, RFC 6531 section 4.3: ESMTP, ESMTPSA, UTF8SMTPS and so on. */
+static void put_protocol(const struct lmtp_message *m, struct buf *out)
+{
+    switch (m->request->protocol) {
+    case THURN__MAIL_PROTOCOL__MAIL_ESMTP:
+        buf_put(out, m->request->smtputf8 ? STR("UTF8SMTP") : STR("ESMTP"));
+        buf_put(out, m->tls ? STR("S") : STR(""));
+        buf_put(out, m->authenticated ? STR("A") : STR(""));
+        break;
+    case THURN__MAIL_PROTOCOL__MAIL_SMTP: buf_put(out, STR("SMTP")); break;
+    default: buf_put(out, STR("LMTP")); break;
+    }
+}
+
+/* "(TLSv1.3 TLS_AES_256_GCM_SHA384)" behind the protocol; made of two names, whatever it holds. */
+static void put_tls(struct str tls, struct buf *out)
+{
+    size_t space = str_find_byte(tls, ' ', 0);
+    if (!tls.n)
+        return;
+    buf_put(out, STR(" ("));
+    put_name(out, str_sub(tls, 0, space));
+    buf_byte(out, ' ');
+    put_name(out, str_skip(tls, space + 1));
+    buf_byte(out, ')');
+}
+
 void lmtp_head(const struct lmtp_message *m, const Thurn__Mailaddr *recipient, struct buf *out)
 {
+    bool utf8 = m->request->smtputf8;
     buf_put(out, STR("Return-Path: <"));
-    put_address(out, m->request->sender);
+    put_address(out, m->request->sender, utf8);
     buf_put(out, STR(">\r\nDelivered-To: "));
-    put_address(out, recipient);
+    put_address(out, recipient, utf8);
     buf_put(out, STR("\r\nReceived: "));
     put_from(out, pb_str(m->request->helo), m->peer);
     buf_put(out, STR("\r\n\tby "));
     put_name(out, m->hostname);
-    buf_put(out, STR(" with LMTP id "));
+    buf_put(out, STR(" with "));
+    put_protocol(m, out);
+    put_tls(pb_str(m->request->tls), out);
+    buf_put(out, STR(" id "));
     put_name(out, str_sub(pb_str(m->request->trace), 0, TRACE_SHOWN));
     buf_put(out, STR("\r\n\tfor <"));
-    put_address(out, recipient);
+    put_address(out, recipient, utf8);
     buf_put(out, STR(">; "));
     put_date(out, m->now);
     buf_put(out, STR("\r\n"));

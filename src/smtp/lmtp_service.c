@@ -4,9 +4,43 @@
 
 enum { READ_BUDGET = 1 << 20, HEAD_MAX = 8192 };
 
-Thurn__Status lmtp_recipient(struct directory *d, const Thurn__Mailaddr *address, account_id *out)
+/* The domain of an address that has none. */
+static struct err own_domain(struct directory *d, struct str hostname, struct arena *a,
+                             struct str *out)
 {
-    struct err e = directory_route(d, pb_str(address->local), pb_str(address->domain), out);
+    Thurn__Domain **domains;
+    size_t n;
+    struct err e = directory_domain_is_ours(d, hostname);
+    if (e.code == E_OK)
+        *out = hostname;
+    if (e.code != E_NOTFOUND)
+        return e;
+    TRY(directory_domains(d, a, &domains, &n));
+    if (n != 1)
+        return err_make(E_NOTFOUND, "no domain is that of the host");
+    *out = pb_str(domains[0]->name);
+    return OK;
+}
+
+static struct err route(struct directory *d, struct str hostname, const Thurn__Mailaddr *address,
+                        struct lmtp_route *out)
+{
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, READ_BUDGET);
+    struct str domain = pb_str(address->domain);
+    if (!domain.n)
+        TRY(own_domain(d, hostname, &a, &domain));
+    struct err e = directory_route(d, pb_str(address->local), domain, &out->account);
+    if (e.code == E_NOTFOUND || e.code == E_INVALID)
+        out->foreign = directory_domain_is_ours(d, domain).code == E_NOTFOUND;
+    return e;
+}
+
+Thurn__Status lmtp_recipient(struct directory *d, struct str hostname,
+                             const Thurn__Mailaddr *address, struct lmtp_route *out)
+{
+    *out = (struct lmtp_route){0};
+    struct err e = route(d, hostname, address, out);
     switch (e.code) {
     case E_OK: return RPC_STATUS(THURN__CODE__DONE, "");
     case E_NOTFOUND:
@@ -92,7 +126,7 @@ static struct err deliver(struct delivering *d, struct txn *t, change_id id)
         .body = m->body,
         .record = m->record,
         .text = m->text,
-        .why = STR("lmtp"),
+        .why = m->why,
         .trace = pb_str(m->request->trace),
     };
     TRY(txn_email_add(t, &email, &d->email));

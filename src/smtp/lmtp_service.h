@@ -1,6 +1,6 @@
 /*
- * LMTP, the service half: recipients and deliveries on the store. Used by the backend, on its
- * worker threads.
+ * SMTP and LMTP, the service half: recipients and deliveries on the store. Used by the backend, on
+ * its worker threads.
  */
 #ifndef THURN_LMTP_SERVICE_H
 #define THURN_LMTP_SERVICE_H
@@ -17,11 +17,21 @@ struct lmtp_message {
     struct str record, text; /* checked */
     struct str peer;         /* address of the client, printable, for Received */
     struct str hostname;     /* ours */
+    struct str why;          /* "lmtp", "smtp", "submission": how it came */
+    bool tls, authenticated; /* for Received */
     int64_t now;             /* seconds since 1970 */
 };
 
-/* Whether mail for the address is taken, and by which account. DONE, or what to tell. */
-Thurn__Status lmtp_recipient(struct directory *d, const Thurn__Mailaddr *address, account_id *out);
+/* Who takes the mail for an address. */
+struct lmtp_route {
+    account_id account;
+    bool foreign; /* the domain is not served here */
+};
+/* Whether mail for the address is taken, and by which account. DONE, or what to tell. An address
+ * without domain belongs to the host of that name, or to the only domain that there is (RFC 5321
+ * section 4.1.1.3, for Postmaster). */
+Thurn__Status lmtp_recipient(struct directory *d, struct str hostname,
+                             const Thurn__Mailaddr *address, struct lmtp_route *out);
 /* The id under which the delivery to one recipient is remembered: of the delivery's id and the
  * recipient's number, so that each can be repeated by itself. */
 change_id lmtp_change_id(const Thurn__LmtpDeliver *request, size_t recipient);

@@ -1,4 +1,4 @@
-#include "smtp/lmtp_wire.h"
+#include "smtp/smtp_wire.h"
 
 bool smtp_line_next(struct smtp_lines *l, struct buf *in, struct str *out, bool *too_long)
 {
@@ -111,4 +111,13 @@ size_t smtp_data_feed(struct smtp_data *d, struct str in, void (*put)(void *arg,
     }
     data_put(&r, in.n);
     return in.n;
+}
+
+struct str smtp_chunk_next(struct smtp_chunk *c, struct buf *in)
+{
+    size_t n = (size_t)MIN((uint64_t)in->n, c->left);
+    struct str bytes = str_sub(buf_str(in), 0, n);
+    buf_consume(in, n);
+    c->left -= n;
+    return bytes;
 }

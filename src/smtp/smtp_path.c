@@ -1,12 +1,13 @@
 #include "smtp/smtp_path.h"
 
-#include "smtp/lmtp_wire.h"
+#include "smtp/smtp_wire.h"
 
-/* atext of RFC 5322 section 3.2.3 */
+/* atext of RFC 5322 section 3.2.3, with UTF-8 of RFC 6531 section 3.3 */
 static bool path_is_atext(uint8_t c)
 {
     const struct str others = STR("!#$%&'*+-/=?^_`{|}~");
-    return byte_is_alpha(c) || byte_is_digit(c) || str_find_byte(others, c, 0) < others.n;
+    return byte_is_alpha(c) || byte_is_digit(c) || c > 127 ||
+           str_find_byte(others, c, 0) < others.n;
 }
 
 /* Dots may stand anywhere: addresses like "a..b@" and "a.@" are in real use, and the server that
@@ -16,10 +17,11 @@ static bool path_is_dot_atext(uint8_t c)
     return c == '.' || path_is_atext(c);
 }
 
-/* The underscore is not of the standard, but of the world. */
+/* The underscore is not of the standard, but of the world. A U-label is taken here to be told from
+ * what is malformed. */
 static bool path_is_domain_byte(uint8_t c)
 {
-    return byte_is_alpha(c) || byte_is_digit(c) || c == '-' || c == '.' || c == '_';
+    return byte_is_alpha(c) || byte_is_digit(c) || c == '-' || c == '.' || c == '_' || c > 127;
 }
 
 /* dcontent of RFC 5321 section 4.1.3 */
@@ -80,10 +82,19 @@ static void path_take_quoted(struct cur *c, struct buf *out)
         uint8_t b = cur_byte(c);
         if (b == '\\')
             b = cur_byte(c);
-        if (b < 32 || b > 126)
+        if (b < 32 || b == 127)
             cur_fail(c);
         buf_byte(out, b);
     }
+}
+
+static bool path_is_ascii(struct str s)
+{
+    struct cur c = cur_of(s);
+    bool ascii = true;
+    while (!cur_end(&c))
+        ascii = cur_byte(&c) < 128 && ascii;
+    return ascii;
 }
 
 static struct str path_dup_lower(struct arena *a, struct str s)
@@ -117,6 +128,8 @@ enum smtp_path_result smtp_path_take(struct cur *c, struct arena *a, struct smtp
     }
     if (c->bad)
         return SMTP_PATH_MALFORMED;
+    if (!path_is_ascii(domain))
+        return SMTP_PATH_U_LABEL;
     if (local.n > SMTP_LOCAL_MAX || domain.n > SMTP_DOMAIN_MAX)
         return SMTP_PATH_TOO_LONG;
     struct smtp_path path = {str_dup(a, buf_str(&local)), path_dup_lower(a, domain)};

@@ -34,7 +34,7 @@ MAY_USE = {
 PUBLIC = {
     "base/base.h": "base", "net/net.h": "net", "rpc/rpc.h": "rpc", "mime/mime.h": "mime",
     "store/store.h": "store", "directory/directory.h": "directory",
-    "smtp/lmtp_wire.h": "smtp wire", "smtp/lmtp_service.h": "smtp service",
+    "smtp/smtp_wire.h": "smtp wire", "smtp/lmtp_service.h": "smtp service",
     "imap/imap_wire.h": "imap wire", "imap/imap_service.h": "imap service",
     "roles/role.h": "roles", "roles/supervisor/config.h": "roles/supervisor",
     "roles/supervisor/supervisor.h": "roles/supervisor",
@@ -99,7 +99,7 @@ def test_what_a_role_may_not_hold_is_not_reached_through_others_either():
 
 
 LIBRARY_PART = {"base": "base", "net": "net", "rpc": "rpc", "mime": "mime", "store": "store",
-                "directory": "directory", "lmtp_wire": "smtp wire", "lmtp_service": "smtp service",
+                "directory": "directory", "smtp_wire": "smtp wire", "lmtp_service": "smtp service",
                 "imap_wire": "imap wire", "imap_service": "imap service"}
 
 

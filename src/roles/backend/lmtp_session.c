@@ -1,19 +1,32 @@
+#include "roles/backend/admin.h"
 #include "roles/backend/message.h"
 #include "roles/backend/session.h"
 #include "smtp/lmtp_service.h"
 
 /*
+ * Sessions that bring mail: of LMTP, of SMTP, and of submission, which begins with a login. They
+ * differ in their states only, and in what becomes of a delivery that fails in part.
+ *
  * A delivery goes from the loop's thread to a scanner, back to the loop's thread, to a worker - to
  * several, if it has several recipients - and ends on the committer's thread, which sends the
  * answer.
  */
 
-enum { LMTP_STATE = 1, TRACE_MAX = 64 };
+enum { MAIL_STATE = 1, LOGIN_STATE = 2, TRACE_MAX = 64 };
 
 static const struct chan_rule lmtp_rules[] = {
-    {RPC_LMTP_RECIPIENT, LMTP_STATE},
-    {RPC_LMTP_DELIVER, LMTP_STATE},
+    {RPC_LMTP_RECIPIENT, MAIL_STATE},
+    {RPC_LMTP_DELIVER, MAIL_STATE},
 };
+
+static const struct chan_rule submission_rules[] = {
+    {RPC_SMTP_LOGIN, LOGIN_STATE},
+    {RPC_LMTP_RECIPIENT, MAIL_STATE},
+    {RPC_LMTP_DELIVER, MAIL_STATE},
+};
+
+/* Times that a delivery is tried which has reached some of its recipients. */
+enum { DELIVERY_TRIES = 3 };
 
 /* A recipient that was accepted. */
 struct accepted {
@@ -27,6 +40,9 @@ struct lmtp_session {
     struct session s;
     struct list accepted; /* since the last delivery, oldest first */
     size_t n_accepted;
+    struct job login;
+    struct frame *login_request;
+    struct principal principal; /* whoever has logged in */
 };
 
 struct delivery;
@@ -49,6 +65,7 @@ struct delivery {
     struct buf peer;
     char hostname[256];
     atomic_size_t left; /* recipients that are not done */
+    unsigned tries;
     size_t n;
     struct delivery_recipient recipients[];
 };
@@ -114,12 +131,14 @@ static void recipient(struct lmtp_session *l, struct frame *f)
     if (!m->address) {
         session_drop(&l->s, "a recipient without an address");
     } else {
-        account_id account;
-        Thurn__Status status = lmtp_recipient(l->s.b->directory, m->address, &account);
+        struct lmtp_route route;
+        Thurn__Status status =
+            lmtp_recipient(l->s.b->directory, str_c(l->s.b->hostname), m->address, &route);
         if (status.code == THURN__CODE__DONE)
-            accepted_add(l, m->address, account);
+            accepted_add(l, m->address, route.account);
         Thurn__LmtpRecipientAnswer answer = THURN__LMTP_RECIPIENT_ANSWER__INIT;
         answer.status = &status;
+        answer.foreign = route.foreign;
         lmtp_answer(&l->s, RPC_LMTP_RECIPIENT_ANSWER, f->serial, &answer.base);
     }
     frame_free(f);
@@ -157,13 +176,35 @@ static void delivery_refuse(struct delivery *d, Thurn__Status status)
     delivery_end(d);
 }
 
+/* With SMTP all recipients share one answer: if only some have the message the client must send it
+ * again, and those get it twice. So the others are tried again first; true if that has begun. */
+static bool delivery_again(struct delivery *d)
+{
+    size_t done = 0, failed = 0;
+    for (size_t i = 0; i < d->n; i++) {
+        done += d->recipients[i].status.code == THURN__CODE__DONE;
+        failed += d->recipients[i].status.code == THURN__CODE__TEMPORARY;
+    }
+    if (d->l->s.kind == &session_lmtp || !done || !failed || ++d->tries >= DELIVERY_TRIES)
+        return false;
+    struct sched *sched = d->l->s.b->sched;
+    atomic_store(&d->left, failed);
+    for (struct delivery_recipient *r = d->recipients; failed; r++) {
+        if (r->status.code != THURN__CODE__TEMPORARY)
+            continue;
+        failed--;
+        sched_write(sched, r->account, &r->writer); /* after the last one `d` may be gone */
+    }
+    return true;
+}
+
 static void recipient_done(Thurn__Status status, void *arg)
 {
     struct delivery_recipient *r = arg;
     struct delivery *d = r->d;
     r->status = status;
     sched_write_done(d->l->s.b->sched, &r->writer);
-    if (atomic_fetch_sub(&d->left, 1) == 1)
+    if (atomic_fetch_sub(&d->left, 1) == 1 && !delivery_again(d))
         delivery_end(d);
 }
 
@@ -214,6 +255,9 @@ static void delivery_describe(struct delivery *d)
     d->m = (struct lmtp_message){.request = d->request,
                                  .peer = buf_str(&d->peer),
                                  .hostname = str_c(d->hostname),
+                                 .why = str_c(d->l->s.kind->name),
+                                 .tls = d->l->s.tls,
+                                 .authenticated = d->l->principal.account.v != 0,
                                  .now = clock_wall_s()};
     d->job.run = delivery_fan_out;
     d->scan.message = d->bytes.bytes;
@@ -268,7 +312,59 @@ static void deliver(struct lmtp_session *l, struct frame *f)
     scan_submit(l->s.b->scan, &d->scan);
 }
 
-/* -- the kind -- */
+/* -- submission: login -- */
+
+/* On the loop's thread: from now on the table permits mail. */
+static void login_ended(void *arg)
+{
+    struct lmtp_session *l = arg;
+    l->s.logging_in = false;
+    l->s.account = l->principal.account;
+    if (l->s.account.v)
+        chan_set_state(l->s.chan, MAIL_STATE);
+    chan_hold(l->s.chan, false);
+    session_end(&l->s);
+    admin_removals_check(l->s.b);
+}
+
+static Thurn__Status login_try(struct lmtp_session *l)
+{
+    const Thurn__SmtpLogin *m = (const Thurn__SmtpLogin *)l->login_request->message;
+    if (!l->s.may_authenticate)
+        return RPC_STATUS(THURN__CODE__DENIED, "passwords are not taken on this connection");
+    struct err e = directory_authenticate(l->s.b->directory, pb_str(m->user), pb_str(m->password),
+                                          &l->principal);
+    Thurn__Status status = RPC_STATUS(THURN__CODE__DONE, "");
+    if (e.code) {
+        status.code = rpc_code(e);
+        status.text = pb_bytes(str_c(e.why));
+    }
+    return status;
+}
+
+/* In the queue of password hashes. */
+static void login_run(struct job *j)
+{
+    struct lmtp_session *l = container_of(j, struct lmtp_session, login);
+    Thurn__Status status = login_try(l);
+    Thurn__SmtpLoginAnswer answer = THURN__SMTP_LOGIN_ANSWER__INIT;
+    answer.status = &status;
+    lmtp_answer(&l->s, RPC_SMTP_LOGIN_ANSWER, l->login_request->serial, &answer.base);
+    frame_free(l->login_request);
+    l->login_request = NULL;
+    loop_post(l->s.b->loop, login_ended, l);
+}
+
+static void login(struct lmtp_session *l, struct frame *f)
+{
+    l->login_request = f;
+    l->login.run = login_run;
+    l->s.logging_in = true;
+    chan_hold(l->s.chan, true); /* until it is known what the next state permits */
+    sched_run_hashing(l->s.b->sched, &l->login);
+}
+
+/* -- the kinds -- */
 
 static struct session *lmtp_make(void)
 {
@@ -279,15 +375,21 @@ static struct session *lmtp_make(void)
 
 static void lmtp_begin(struct session *s)
 {
-    chan_set_state(s->chan, LMTP_STATE);
+    chan_set_state(s->chan, MAIL_STATE);
+}
+
+static void submission_begin(struct session *s)
+{
+    chan_set_state(s->chan, LOGIN_STATE);
 }
 
 static void lmtp_request(struct session *s, struct frame *f)
 {
-    if (f->type->number == RPC_LMTP_RECIPIENT)
-        recipient(lmtp_of(s), f);
-    else
-        deliver(lmtp_of(s), f);
+    switch (f->type->number) {
+    case RPC_LMTP_RECIPIENT: recipient(lmtp_of(s), f); break;
+    case RPC_SMTP_LOGIN: login(lmtp_of(s), f); break;
+    default: deliver(lmtp_of(s), f); break;
+    }
 }
 
 static void lmtp_end(struct session *s)
@@ -295,12 +397,13 @@ static void lmtp_end(struct session *s)
     accepted_forget(lmtp_of(s));
 }
 
-const struct session_kind session_lmtp = {
-    .name = "lmtp",
-    .rules = lmtp_rules,
-    .n_rules = ARRAY_LEN(lmtp_rules),
-    .make = lmtp_make,
-    .begin = lmtp_begin,
-    .request = lmtp_request,
-    .end = lmtp_end,
-};
+#define MAIL_SESSION(name_, rules_, begin_)                                                        \
+    {                                                                                              \
+        .name = (name_), .rules = (rules_), .n_rules = ARRAY_LEN(rules_), .make = lmtp_make,       \
+        .begin = (begin_), .request = lmtp_request, .end = lmtp_end                                \
+    }
+
+const struct session_kind session_lmtp = MAIL_SESSION("lmtp", lmtp_rules, lmtp_begin);
+const struct session_kind session_smtp = MAIL_SESSION("smtp", lmtp_rules, lmtp_begin);
+const struct session_kind session_submission =
+    MAIL_SESSION("submission", submission_rules, submission_begin);

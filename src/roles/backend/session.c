@@ -177,6 +177,8 @@ static const struct session_kind *session_kind_of(Thurn__SessionKind kind)
     switch (kind) {
     case THURN__SESSION_KIND__SESSION_LMTP: return &session_lmtp;
     case THURN__SESSION_KIND__SESSION_IMAP: return &session_imap;
+    case THURN__SESSION_KIND__SESSION_SMTP: return &session_smtp;
+    case THURN__SESSION_KIND__SESSION_SUBMISSION: return &session_submission;
     default: return NULL;
     }
 }
@@ -201,6 +203,7 @@ void session_open(struct backend *b, const Thurn__SessionOpen *m, int fd)
     s->peer.n = (uint8_t)m->peer_ip.len;
     if (s->peer.n)
         memcpy(s->peer.b, m->peer_ip.data, s->peer.n);
+    s->tls = m->tls;
     s->may_authenticate = m->may_authenticate;
     atomic_init(&s->refs, 1);
     (void)pthread_mutex_init(&s->lock, NULL);

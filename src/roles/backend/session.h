@@ -29,7 +29,7 @@ struct session_kind {
     /* Nothing runs any more; the channel is there still. Loop's thread. */
     void (*end)(struct session *s);
 };
-extern const struct session_kind session_lmtp, session_imap;
+extern const struct session_kind session_lmtp, session_smtp, session_submission, session_imap;
 
 struct session {
     struct list link; /* of all sessions */
@@ -37,6 +37,7 @@ struct session {
     const struct session_kind *kind;
     session_id id;
     struct ip peer;
+    bool tls;
     bool may_authenticate;
     struct chan *chan;
     /* The account that the session has open, or {0}; whether it may get one. Loop's thread. */

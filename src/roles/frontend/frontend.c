@@ -18,9 +18,29 @@ struct entrance {
     struct listener *listener;
 };
 
-static const struct client_ops *frontend_protocol(Thurn__ListenerKind kind)
+/* What is spoken at a kind of listener. */
+struct protocol {
+    Thurn__ListenerKind kind;
+    const struct client_ops *ops;
+    bool tls_now; /* from the first byte */
+};
+
+static const struct protocol frontend_protocols[] = {
+    {THURN__LISTENER_KIND__LISTEN_LMTP, &lmtp_client_ops, false},
+    {THURN__LISTENER_KIND__LISTEN_IMAP, &imap_client_ops, false},
+    {THURN__LISTENER_KIND__LISTEN_IMAPS, &imap_client_ops, true},
+    {THURN__LISTENER_KIND__LISTEN_SMTP, &smtp_client_ops, false},
+    {THURN__LISTENER_KIND__LISTEN_SUBMISSION, &submission_client_ops, false},
+    {THURN__LISTENER_KIND__LISTEN_SUBMISSIONS, &submission_client_ops, true},
+};
+
+/* NULL for one that is not known. */
+static const struct protocol *frontend_protocol(Thurn__ListenerKind kind)
 {
-    return kind == THURN__LISTENER_KIND__LISTEN_LMTP ? &lmtp_client_ops : &imap_client_ops;
+    for (size_t i = 0; i < ARRAY_LEN(frontend_protocols); i++)
+        if (frontend_protocols[i].kind == kind)
+            return &frontend_protocols[i];
+    return NULL;
 }
 
 static void on_accepted(int fd, struct ip peer, void *arg)
@@ -38,9 +58,8 @@ static void entrance_open(struct entrance *e)
 static void frontend_listener(struct role *r, const Thurn__Listener *l, int fd)
 {
     struct frontend *fe = r->self;
-    if (l->kind != THURN__LISTENER_KIND__LISTEN_LMTP &&
-        l->kind != THURN__LISTENER_KIND__LISTEN_IMAP &&
-        l->kind != THURN__LISTENER_KIND__LISTEN_IMAPS) {
+    const struct protocol *p = frontend_protocol(l->kind);
+    if (!p) {
         log_error("frontend.unknown-listener", LF_U64("kind", l->kind));
         (void)close(fd);
         return;
@@ -50,7 +69,7 @@ static void frontend_listener(struct role *r, const Thurn__Listener *l, int fd)
     e->kind = l->kind;
     e->fd = fd;
     list_append(&fe->entrances, &e->link);
-    log_info("frontend.listening", LF_C("protocol", frontend_protocol(l->kind)->protocol),
+    log_info("frontend.listening", LF_C("protocol", p->ops->protocol),
              LF_STR("address", pb_str(l->address)));
     if (r->going)
         entrance_open(e);
@@ -70,10 +89,10 @@ static void frontend_close_entrances(struct frontend *fe)
  */
 
 /* Without a client of its own, so that a crowd costs nothing. */
-static void frontend_turn_away(Thurn__ListenerKind kind, int fd)
+static void frontend_turn_away(const struct protocol *p, int fd)
 {
-    struct str line = frontend_protocol(kind)->goodbyes[GOODBYE_CROWD];
-    if (kind != THURN__LISTENER_KIND__LISTEN_IMAPS)
+    struct str line = p->ops->goodbyes[GOODBYE_CROWD];
+    if (!p->tls_now)
         (void)send(fd, line.p, line.n, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)close(fd);
 }
@@ -81,18 +100,20 @@ static void frontend_turn_away(Thurn__ListenerKind kind, int fd)
 void frontend_take(struct frontend *fe, Thurn__ListenerKind kind, int fd, struct ip peer)
 {
     uint32_t max = frontend_settings(fe)->max_connections;
-    bool tls_now = kind == THURN__LISTENER_KIND__LISTEN_IMAPS;
+    const struct protocol *p = frontend_protocol(kind);
+    check(p != NULL);
     if (max && fe->n_clients >= max) {
         log_warn("frontend.too-many-connections", LF_U64("max", max));
-        frontend_turn_away(kind, fd);
+        frontend_turn_away(p, fd);
         return;
     }
-    if (tls_now && !tls_server_has_certificate(fe->tls)) {
-        log_warn("frontend.no-certificate", LF_C("remedy", "configure a certificate for imaps"));
+    if (p->tls_now && !tls_server_has_certificate(fe->tls)) {
+        log_warn("frontend.no-certificate", LF_C("protocol", p->ops->protocol),
+                 LF_C("remedy", "configure a certificate"));
         (void)close(fd);
         return;
     }
-    struct err e = client_new(fe, frontend_protocol(kind), fd, peer, tls_now);
+    struct err e = client_new(fe, p->ops, fd, peer, p->tls_now);
     if (e.code != E_OK)
         log_error("frontend.connection-refused", LF_ERR(e));
 }

@@ -5,7 +5,7 @@
  * frontend.c  the role: listeners, certificates, the backend's control channel, accepting, stopping
  * client.c    what every client has, whatever it speaks: connection, session channel, deadlines
  * body.c      a message while it is received
- * lmtp_*.c    LMTP
+ * smtp_*.c    SMTP, message submission and LMTP
  * imap_*.c    IMAP
  *
  * A client is a small state machine: `step` points to the function that takes the next piece of
@@ -81,14 +81,15 @@ struct client_ops {
     /* Frees what `make` and the session have allocated, and the client itself. */
     void (*release)(struct client *c);
 };
-extern const struct client_ops lmtp_client_ops, imap_client_ops;
+extern const struct client_ops lmtp_client_ops, smtp_client_ops, submission_client_ops,
+    imap_client_ops;
 
 /* What the session's channel is waiting for: the states of its rules. */
 enum client_asks {
     ASKS_NOTHING = 1,
     ASKS_RECIPIENT = 2,
     ASKS_DELIVER = 4,
-    ASKS_STATUS = 8,   /* IMAP: only ImapDone */
+    ASKS_STATUS = 8,   /* IMAP: only ImapDone; SMTP: SmtpLoginAnswer */
     ASKS_UPDATES = 16, /* updates, then ImapDone */
     ASKS_LIST = 32,
     ASKS_SEARCH = 64,

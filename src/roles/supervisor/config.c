@@ -27,7 +27,7 @@
     X(max_connections,     max_connections,     COUNT, "18000", 10, 1000000,                         \
       "clients per frontend process")                                                                \
     X(max_recipients,      max_recipients,      COUNT, "1000",  100, 10000,                          \
-      "recipients of one LMTP transaction")                                                          \
+      "recipients of one SMTP or LMTP transaction")                                                          \
     X(max_bad_commands,    max_bad_commands,    COUNT, "20",    1, 1000,                             \
       "wrong commands until a client is sent away")                                                  \
     X(imap_idle_timeout,   imap_idle_timeout,   TIME,  "31 m",  1, 86400e3,                          \
@@ -36,6 +36,10 @@
       "connected, not logged in")                                                                    \
     X(lmtp_timeout,        lmtp_timeout,        TIME,  "5 m",   1, 86400e3,                          \
       "an LMTP client says nothing")                                                                 \
+    X(smtp_timeout,        smtp_timeout,        TIME,  "5 m",   1, 86400e3,                          \
+      "an SMTP client says nothing (RFC 5321 wants 5 minutes or more)")                              \
+    X(smtp_bare_newline,   smtp_bare_newline,   BARE,  "refuse", 0, 2,                               \
+      "a CR or LF alone in SMTP's DATA: refuse, normalize or accept")                                \
     X(write_timeout,       write_timeout,       TIME,  "5 m",   1, 86400e3,                          \
       "a client takes none of the bytes that wait for it")                                           \
     X(request_timeout,     request_timeout,     TIME,  "60 s",  1, 86400e3,                          \
@@ -86,6 +90,11 @@ static const struct {
     {"lmtp", THURN__LISTENER_KIND__LISTEN_LMTP, "mail from an MTA (RFC 2033)", "127.0.0.1:24"},
     {"imap", THURN__LISTENER_KIND__LISTEN_IMAP, "IMAP with STARTTLS", "*:143"},
     {"imaps", THURN__LISTENER_KIND__LISTEN_IMAPS, "IMAP under TLS", "*:993"},
+    {"smtp", THURN__LISTENER_KIND__LISTEN_SMTP, "mail from other servers, with STARTTLS", "*:25"},
+    {"submission", THURN__LISTENER_KIND__LISTEN_SUBMISSION, "mail from users, with STARTTLS",
+     "*:587"},
+    {"submissions", THURN__LISTENER_KIND__LISTEN_SUBMISSIONS, "mail from users, under TLS",
+     "*:465"},
 };
 
 /* Of the parse under way: libConfuse's error function has no argument, and its sections do not
@@ -250,7 +259,11 @@ static cfg_t *config_schema(void)
 {
     static cfg_opt_t listen[] = {CFG_STR_LIST("lmtp", "{}", CFGF_NONE),
                                  CFG_STR_LIST("imap", "{}", CFGF_NONE),
-                                 CFG_STR_LIST("imaps", "{}", CFGF_NONE), CFG_END()};
+                                 CFG_STR_LIST("imaps", "{}", CFGF_NONE),
+                                 CFG_STR_LIST("smtp", "{}", CFGF_NONE),
+                                 CFG_STR_LIST("submission", "{}", CFGF_NONE),
+                                 CFG_STR_LIST("submissions", "{}", CFGF_NONE),
+                                 CFG_END()};
     static cfg_opt_t certificate[] = {CFG_STR_LIST("names", "{}", CFGF_NONE),
                                       CFG_STR("chain", NULL, CFGF_NODEFAULT),
                                       CFG_STR("key", NULL, CFGF_NODEFAULT), CFG_END()};
@@ -276,6 +289,9 @@ static cfg_t *config_schema(void)
     (void)cfg_set_validate_func(cfg, "listen|lmtp", config_check_address);
     (void)cfg_set_validate_func(cfg, "listen|imap", config_check_address);
     (void)cfg_set_validate_func(cfg, "listen|imaps", config_check_address);
+    (void)cfg_set_validate_func(cfg, "listen|smtp", config_check_address);
+    (void)cfg_set_validate_func(cfg, "listen|submission", config_check_address);
+    (void)cfg_set_validate_func(cfg, "listen|submissions", config_check_address);
     return cfg;
 }
 

@@ -40,6 +40,7 @@ static bool config_number(enum config_kind kind, struct str text, uint64_t *v, c
 {
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
     static const char *const relax[] = {"strict", "relaxed", NULL};
+    static const char *const bare[] = {"refuse", "normalize", "accept", NULL};
     switch (kind) {
     case CONFIG_TEXT: *v = text.n, *wanted = "a text"; return true;
     case CONFIG_COUNT: *wanted = "a number"; return number_with_unit(text, count_units, v);
@@ -52,6 +53,7 @@ static bool config_number(enum config_kind kind, struct str text, uint64_t *v, c
         return number_with_unit(text, time_units, v);
     case CONFIG_LEVEL: *wanted = "debug, info, warn or error"; return one_of(text, levels, v);
     case CONFIG_RELAX: *wanted = "strict or relaxed"; return one_of(text, relax, v);
+    case CONFIG_BARE: *wanted = "refuse, normalize or accept"; return one_of(text, bare, v);
     }
     return false;
 }

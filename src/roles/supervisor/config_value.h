@@ -12,6 +12,7 @@ enum config_kind {
     CONFIG_TIME,  /* "500 ms", "30 s", "5 m", "2 h", "1 d": milliseconds */
     CONFIG_LEVEL, /* debug info warn error */
     CONFIG_RELAX, /* strict relaxed */
+    CONFIG_BARE,  /* refuse normalize accept */
 };
 struct config_scalar {
     const char *name;

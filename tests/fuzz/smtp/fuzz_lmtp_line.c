@@ -1,6 +1,6 @@
 /* Lines and commands of LMTP: any cut of the input gives the same lines, and whatever a line parses
  * to stands by its limits. */
-#include "smtp/lmtp_wire.h"
+#include "smtp/smtp_wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -8,12 +8,12 @@ static void fuzz_line(struct str line, struct buf *seen)
 {
     struct arena a CLEANUP(arena_free);
     arena_init(&a, 4 * KB);
-    struct lmtp_command c;
+    struct smtp_command c;
     struct smtp_reply bad;
-    if (lmtp_parse(line, &a, &c, &bad)) {
-        check(c.verb < LMTP_VERBS);
+    if (smtp_parse(line, SMTP_LMTP, &a, &c, &bad)) {
+        check(c.verb < SMTP_VERBS);
         check(c.local.n <= SMTP_LOCAL_MAX && c.address_domain.n <= SMTP_DOMAIN_MAX);
-        check(c.verb == LMTP_MAIL || c.verb == LMTP_RCPT || !c.local.n);
+        check(c.verb == SMTP_MAIL || c.verb == SMTP_RCPT || !c.local.n);
         for (size_t i = 0; i < c.local.n; i++)
             check(c.local.p[i] >= 32 && c.local.p[i] < 127);
         for (size_t i = 0; i < c.address_domain.n; i++)

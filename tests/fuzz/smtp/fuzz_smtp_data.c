@@ -1,5 +1,5 @@
 /* Message data: any cut gives the same message, and the same as a slow and obvious parser. */
-#include "smtp/lmtp_wire.h"
+#include "smtp/smtp_wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

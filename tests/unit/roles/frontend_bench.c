@@ -31,11 +31,11 @@ void frontend_probe_send(struct role *r, struct str channel, uint16_t type)
 
 static const struct chan_rule control_rules[] = {{RPC_SESSION_OPEN, 1}};
 static const struct chan_rule session_rules[] = {
-    {RPC_LMTP_RECIPIENT, 1}, {RPC_LMTP_DELIVER, 1}, {RPC_IMAP_LOGIN, 1},  {RPC_IMAP_SELECT, 1},
-    {RPC_IMAP_CLOSE, 1},     {RPC_IMAP_CREATE, 1},  {RPC_IMAP_DELETE, 1}, {RPC_IMAP_RENAME, 1},
-    {RPC_IMAP_SUBSCRIBE, 1}, {RPC_IMAP_LIST, 1},    {RPC_IMAP_STATUS, 1}, {RPC_IMAP_APPEND, 1},
-    {RPC_IMAP_NOOP, 1},      {RPC_IMAP_EXPUNGE, 1}, {RPC_IMAP_SEARCH, 1}, {RPC_IMAP_FETCH, 1},
-    {RPC_IMAP_STORE, 1},     {RPC_IMAP_COPY, 1},    {RPC_IMAP_IDLE, 1},
+    {RPC_LMTP_RECIPIENT, 1}, {RPC_LMTP_DELIVER, 1},   {RPC_SMTP_LOGIN, 1},   {RPC_IMAP_LOGIN, 1},
+    {RPC_IMAP_SELECT, 1},    {RPC_IMAP_CLOSE, 1},     {RPC_IMAP_CREATE, 1},  {RPC_IMAP_DELETE, 1},
+    {RPC_IMAP_RENAME, 1},    {RPC_IMAP_SUBSCRIBE, 1}, {RPC_IMAP_LIST, 1},    {RPC_IMAP_STATUS, 1},
+    {RPC_IMAP_APPEND, 1},    {RPC_IMAP_NOOP, 1},      {RPC_IMAP_EXPUNGE, 1}, {RPC_IMAP_SEARCH, 1},
+    {RPC_IMAP_FETCH, 1},     {RPC_IMAP_STORE, 1},     {RPC_IMAP_COPY, 1},    {RPC_IMAP_IDLE, 1},
 };
 
 static void session_free(struct fake_session *s)
@@ -152,6 +152,7 @@ void bench_start(struct bench *b)
     b->settings.hostname = pb_bytes(STR("mx.example.test"));
     b->settings.message_size_limit = 1024 * KB;
     b->settings.imap_idle_timeout = b->settings.lmtp_timeout = 60000;
+    b->settings.smtp_timeout = 60000;
     b->settings.login_timeout = b->settings.write_timeout = b->settings.request_timeout = 60000;
     b->settings.max_bad_commands = 5;
     b->settings.max_connections = 10;

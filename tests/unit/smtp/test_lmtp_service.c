@@ -76,6 +76,40 @@ static void a_delivered_message_shows_its_way(void **state)
                 "\tfor <\"al \\\"ice\\\\\"@example.test>; Tue, 29 Feb 2000 00:00:00 +0000\r\n");
 }
 
+static void protocol_is(struct letter *l, Thurn__MailProtocol protocol, bool utf8, bool tls,
+                        bool authenticated, const char *want)
+{
+    l->request.protocol = protocol;
+    l->request.smtputf8 = utf8;
+    l->m.tls = tls;
+    l->m.authenticated = authenticated;
+    struct buf head CLEANUP(buf_free) = {0};
+    lmtp_head(&l->m, &l->recipient, &head);
+    assert_true(str_find(buf_str(&head), str_c(want), 0) < head.n);
+}
+
+static void received_names_the_protocol_by_the_book(void **state)
+{
+    (void)state;
+    struct letter l;
+    letter_make(&l);
+    const Thurn__MailProtocol esmtp = THURN__MAIL_PROTOCOL__MAIL_ESMTP;
+    protocol_is(&l, THURN__MAIL_PROTOCOL__MAIL_SMTP, false, false, false, " with SMTP id ");
+    protocol_is(&l, esmtp, false, false, false, " with ESMTP id ");
+    protocol_is(&l, esmtp, false, false, true, " with ESMTPA id ");
+    protocol_is(&l, esmtp, true, false, false, " with UTF8SMTP id ");
+    l.request.tls = pb_bytes(STR("TLSv1.3 TLS_AES_256_GCM_SHA384"));
+    protocol_is(&l, esmtp, false, true, false, " with ESMTPS (TLSv1.3 TLS_AES_256_GCM_SHA384) id ");
+    protocol_is(&l, esmtp, true, true, true, " with UTF8SMTPSA (TLSv1.3 ");
+    l.request.tls = pb_bytes(STR("a)\r\nX: b c\n"));
+    protocol_is(&l, esmtp, false, true, false, " with ESMTPS (a???X: b?c?) id ");
+    l.sender = address(STR("gr\xc3\xbc\xc3\x9f"), STR("example.org"));
+    protocol_is(&l, esmtp, true, false, false, "<gr\xc3\xbc\xc3\x9f@example.org>");
+    protocol_is(&l, esmtp, false, false, false, "<\"gr????\"@example.org>");
+    l.sender = address(STR("gr\xc3"), STR("example.org"));
+    protocol_is(&l, esmtp, true, false, false, "<\"gr?\"@example.org>");
+}
+
 /* Whatever a client says of itself, the head is three fields in printable ASCII. */
 static void no_client_can_add_a_header_line(void **state)
 {
@@ -190,6 +224,32 @@ static void content_is(struct snap *s, email_id id, struct str tail)
     assert_int_equal(e->head_size, all.n - tail.n);
 }
 
+static void route_is(struct rig *r, const char *host, const char *local, const char *domain,
+                     Thurn__Code code, bool foreign)
+{
+    Thurn__Mailaddr to = address(str_c(local), str_c(domain));
+    struct lmtp_route route;
+    assert_int_equal(lmtp_recipient(r->d, str_c(host), &to, &route).code, code);
+    assert_int_equal(route.foreign, foreign);
+    assert_int_equal(route.account.v, code == THURN__CODE__DONE ? r->alice.v : 0);
+}
+
+static void a_recipient_is_told_from_a_stranger(void **state)
+{
+    struct rig *r = *state;
+    route_is(r, "mx.test", "alice", "example.test", THURN__CODE__DONE, false);
+    route_is(r, "mx.test", "nobody", "example.test", THURN__CODE__NOT_FOUND, false);
+    route_is(r, "mx.test", "alice", "elsewhere.test", THURN__CODE__NOT_FOUND, true);
+    route_is(r, "mx.test", "alice", "[192.0.2.1]", THURN__CODE__NOT_FOUND, true);
+    /* Without domain: the only one, then the host's own, then nobody's. */
+    route_is(r, "mx.test", "alice", "", THURN__CODE__DONE, false);
+    assert_int_equal(directory_domain_add(r->d, STR("other.test")).code, E_OK);
+    route_is(r, "mx.test", "alice", "", THURN__CODE__NOT_FOUND, false);
+    route_is(r, "example.test", "alice", "", THURN__CODE__DONE, false);
+    route_is(r, "other.test", "alice", "", THURN__CODE__NOT_FOUND, false);
+    assert_int_equal(directory_domain_remove(r->d, STR("other.test")).code, E_OK);
+}
+
 static void a_repeated_delivery_is_in_the_mailbox_once(void **state)
 {
     struct rig *r = *state;
@@ -200,11 +260,6 @@ static void a_repeated_delivery_is_in_the_mailbox_once(void **state)
     email_record_flat(text.n, &record);
     l.m.record = buf_str(&record);
     l.m.body = body_new(text);
-    account_id id;
-    assert_int_equal(lmtp_recipient(r->d, &l.recipient, &id).code, THURN__CODE__DONE);
-    assert_int_equal(id.v, r->alice.v);
-    Thurn__Mailaddr nobody = address(STR("nobody"), STR("example.test"));
-    assert_int_equal(lmtp_recipient(r->d, &nobody, &id).code, THURN__CODE__NOT_FOUND);
 
     struct account *a;
     assert_int_equal(account_open(r->store, r->alice, &a).code, E_OK);
@@ -245,7 +300,9 @@ int main(void)
     log_open("test", 0, LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_delivered_message_shows_its_way),
+        cmocka_unit_test(received_names_the_protocol_by_the_book),
         cmocka_unit_test(no_client_can_add_a_header_line),
+        cmocka_unit_test_setup_teardown(a_recipient_is_told_from_a_stranger, setup, teardown),
         cmocka_unit_test_setup_teardown(a_repeated_delivery_is_in_the_mailbox_once, setup,
                                         teardown),
         cmocka_unit_test(each_recipient_of_a_delivery_is_remembered_by_itself),

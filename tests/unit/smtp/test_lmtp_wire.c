@@ -1,4 +1,4 @@
-#include "smtp/lmtp_wire.h"
+#include "smtp/smtp_wire.h"
 
 #include <setjmp.h>
 #include <cmocka.h>
@@ -7,7 +7,7 @@
 
 struct parsed {
     struct arena arena;
-    struct lmtp_command command;
+    struct smtp_command command;
     struct smtp_reply bad;
     bool ok;
 };
@@ -21,7 +21,7 @@ static struct parsed parse(const char *line)
 {
     struct parsed p = {0};
     arena_init(&p.arena, 16 * KB);
-    p.ok = lmtp_parse(str_c(line), &p.arena, &p.command, &p.bad);
+    p.ok = smtp_parse(str_c(line), SMTP_LMTP, &p.arena, &p.command, &p.bad);
     return p;
 }
 
@@ -53,21 +53,21 @@ static void every_command_is_known_in_any_case(void **state)
 {
     static const struct {
         const char *line;
-        enum lmtp_verb verb;
+        enum smtp_verb verb;
     } cases[] = {
-        {"LHLO mx.example.org", LMTP_LHLO},
-        {"lhlo [192.0.2.1]", LMTP_LHLO},
-        {"Mail From:<a@b>", LMTP_MAIL},
-        {"rcpt to:<a@b>", LMTP_RCPT},
-        {"DATA", LMTP_DATA},
-        {"data ", LMTP_DATA},
-        {"RSET", LMTP_RSET},
-        {"NOOP", LMTP_NOOP},
-        {"NOOP anything at all", LMTP_NOOP},
-        {"VRFY somebody", LMTP_VRFY},
-        {"HELP", LMTP_HELP},
-        {"HELP me", LMTP_HELP},
-        {"quit", LMTP_QUIT},
+        {"LHLO mx.example.org", SMTP_LHLO},
+        {"lhlo [192.0.2.1]", SMTP_LHLO},
+        {"Mail From:<a@b>", SMTP_MAIL},
+        {"rcpt to:<a@b>", SMTP_RCPT},
+        {"DATA", SMTP_DATA},
+        {"data ", SMTP_DATA},
+        {"RSET", SMTP_RSET},
+        {"NOOP", SMTP_NOOP},
+        {"NOOP anything at all", SMTP_NOOP},
+        {"VRFY somebody", SMTP_VRFY},
+        {"HELP", SMTP_HELP},
+        {"HELP me", SMTP_HELP},
+        {"quit", SMTP_QUIT},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct parsed p CLEANUP(parsed_free) = parse(cases[i].line);
@@ -139,11 +139,11 @@ static void mail_parameters_are_read(void **state)
     struct parsed p CLEANUP(parsed_free) = parse("MAIL FROM:<a@b> size=1234 BODY=8bitmime ");
     assert_true(p.ok);
     assert_int_equal(p.command.size, 1234);
-    assert_true(p.command.body_8bit);
+    assert_int_equal(p.command.body, SMTP_8BITMIME);
     struct parsed q CLEANUP(parsed_free) = parse("MAIL FROM:<a@b> BODY=7BIT");
     assert_true(q.ok);
     assert_int_equal(q.command.size, 0);
-    assert_false(q.command.body_8bit);
+    assert_int_equal(q.command.body, SMTP_7BIT);
 }
 
 static void wrong_parameters_are_refused(void **state)
@@ -176,7 +176,7 @@ static void other_lines_are_refused_with_the_right_code(void **state)
     assert_refused("NOOP \x01", 500);
     struct parsed p CLEANUP(parsed_free) = {0};
     arena_init(&p.arena, KB);
-    assert_false(lmtp_parse(STR("NOOP a\0b"), &p.arena, &p.command, &p.bad));
+    assert_false(smtp_parse(STR("NOOP a\0b"), SMTP_LMTP, &p.arena, &p.command, &p.bad));
     assert_int_equal(p.bad.code, 500);
 }
 
@@ -184,7 +184,8 @@ static void a_full_arena_is_a_temporary_refusal(void **state)
 {
     struct parsed p CLEANUP(parsed_free) = {0};
     arena_init(&p.arena, 4);
-    assert_false(lmtp_parse(STR("RCPT TO:<somebody@example.test>"), &p.arena, &p.command, &p.bad));
+    assert_false(smtp_parse(STR("RCPT TO:<somebody@example.test>"), SMTP_LMTP, &p.arena, &p.command,
+                            &p.bad));
     assert_int_equal(p.bad.code, 452);
 }
 

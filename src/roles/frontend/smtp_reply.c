@@ -1,6 +1,6 @@
 #include "base/base.h"
 
-#include "roles/frontend/lmtp_client.h"
+#include "roles/frontend/smtp_client.h"
 
 /* Codes of RFC 5321 section 4.2.3 and RFC 3463. What is not listed means that the backend says what
  * it should not: the message is kept by the client, which tries again. */
@@ -8,7 +8,7 @@
 static const struct {
     Thurn__Code code;
     struct smtp_reply reply;
-} lmtp_replies[] = {
+} smtp_replies[] = {
     {THURN__CODE__NOT_FOUND,      {550, "5.1.1", "There is no such mailbox"}},
     {THURN__CODE__DENIED,         {550, "5.7.1", "This address takes no mail from here"}},
     {THURN__CODE__INVALID,        {550, "5.1.3", "This address makes no sense"}},
@@ -22,16 +22,31 @@ static const struct {
 };
 /* clang-format on */
 
-struct smtp_reply lmtp_reply_of(Thurn__Code code)
+struct smtp_reply smtp_reply_of(Thurn__Code code)
 {
-    for (size_t i = 0; i < ARRAY_LEN(lmtp_replies); i++)
-        if (lmtp_replies[i].code == code)
-            return lmtp_replies[i].reply;
-    return (struct smtp_reply){451, "4.3.0", "Temporary failure, try again later"};
+    for (size_t i = 0; i < ARRAY_LEN(smtp_replies); i++)
+        if (smtp_replies[i].code == code)
+            return smtp_replies[i].reply;
+    return (struct smtp_reply){
+        .code = 451, .enhanced = "4.3.0", .text = "Temporary failure, try again later"};
 }
 
-void lmtp_reply(struct lmtp_client *l, unsigned code, const char *enhanced, const char *text)
+void smtp_say(struct smtp_client *s, unsigned code, const char *enhanced, const char *text)
 {
-    buf_printf(client_out(&l->c), "%u %s %s\r\n", code, enhanced, text);
-    client_flush(&l->c);
+    buf_printf(client_out(&s->c), "%u %s %s\r\n", code, enhanced, text);
+    client_flush(&s->c);
+}
+
+void smtp_say_bad(struct smtp_client *s, const struct smtp_reply *r)
+{
+    smtp_say(s, r->code, r->enhanced, r->text);
+    if (r->code == 421)
+        client_end(&s->c);
+    else if (r->code >= 500)
+        client_bad(&s->c);
+}
+
+void smtp_wrong_order(struct smtp_client *s, const char *text)
+{
+    smtp_say_bad(s, &(struct smtp_reply){.code = 503, .enhanced = "5.5.1", .text = text});
 }

@@ -1,0 +1,161 @@
+#include "base/base.h"
+
+#include "roles/frontend/smtp_client.h"
+
+enum {
+    /* Addresses of one transaction. Each costs more here than in the frame of LmtpDeliver, whose
+     * limit this is therefore below. */
+    SMTP_ENVELOPE_MAX = 448 * KB,
+    SMTP_LOGIN_MAX = 32 * KB, /* credentials, and what decoding them takes */
+};
+
+void smtp_reset(struct smtp_client *s)
+{
+    arena_free(&s->tx.arena);
+    s->tx = (struct smtp_transaction){0};
+    arena_init(&s->tx.arena, SMTP_ENVELOPE_MAX);
+    body_free(&s->body);
+    client_trace_end(&s->c);
+}
+
+/* --------------------------------------------------------------------------------------- answers
+ */
+
+/* The state of a delivery is that of its step: waiting for the answer about a recipient has one
+ * pending, waiting for a delivery has none. */
+static void smtp_lost(struct client *c)
+{
+    struct smtp_client *s = smtp_client(c);
+    bool waits = c->step == client_step_wait;
+    if (s->logged_in) { /* the next backend does not know it */
+        client_goodbye(c, GOODBYE_BACKEND);
+    } else if (waits && s->login.user.n) {
+        smtp_auth_lost(s);
+    } else if (waits && !s->tx.pending) {
+        smtp_data_lost(s);
+    } else {
+        s->tx.broken = s->tx.n > 0;
+        if (!s->tx.pending)
+            return; /* between commands or in DATA: the end of the transaction tells */
+        s->tx.pending = NULL;
+        c->step = smtp_step_command;
+        smtp_say(s, 451, "4.3.0", "Temporary failure, try again later");
+    }
+}
+
+void smtp_cannot_ask(struct smtp_client *s, struct err e)
+{
+    log_error("smtp.cannot-ask", LF_ERR(e));
+    client_drop_channel(&s->c);
+    s->c.step = client_step_wait;
+    smtp_lost(&s->c);
+}
+
+static void smtp_answer(struct client *c, const struct frame *f)
+{
+    struct smtp_client *s = smtp_client(c);
+    client_answered(c);
+    switch (f->type->number) {
+    case RPC_LMTP_RECIPIENT_ANSWER:
+        smtp_recipient_answer(s, (const Thurn__LmtpRecipientAnswer *)f->message);
+        break;
+    case RPC_SMTP_LOGIN_ANSWER:
+        smtp_auth_answer(s, ((const Thurn__SmtpLoginAnswer *)f->message)->status);
+        break;
+    default: smtp_data_delivered(s, (const Thurn__LmtpDeliverAnswer *)f->message); break;
+    }
+}
+
+/* ------------------------------------------------------------------------------------------ life
+ */
+
+static struct client *smtp_make(const struct smtp_face *face)
+{
+    struct smtp_client *s = mem_alloc(sizeof *s);
+    s->face = face;
+    arena_init(&s->tx.arena, SMTP_ENVELOPE_MAX);
+    arena_init(&s->login.arena, SMTP_LOGIN_MAX);
+    body_init(&s->body, 0);
+    return &s->c;
+}
+
+static void smtp_greet(struct client *c)
+{
+    buf_printf(client_out(c), "220 %.*s %s Thurn ready\r\n",
+               STR_FMT(pb_str(frontend_settings(c->fe)->hostname)), smtp_client(c)->face->greeting);
+    client_flush(c);
+    c->step = smtp_step_command;
+}
+
+static uint64_t lmtp_patience(const struct client *c)
+{
+    return frontend_settings(c->fe)->lmtp_timeout;
+}
+
+static uint64_t smtp_patience(const struct client *c)
+{
+    return frontend_settings(c->fe)->smtp_timeout;
+}
+
+static void smtp_release(struct client *c)
+{
+    struct smtp_client *s = smtp_client(c);
+    arena_free(&s->tx.arena);
+    arena_free(&s->login.arena);
+    body_free(&s->body);
+    free(s);
+}
+
+static const struct chan_rule smtp_rules[] = {
+    {RPC_LMTP_RECIPIENT_ANSWER, ASKS_RECIPIENT},
+    {RPC_LMTP_DELIVER_ANSWER, ASKS_DELIVER},
+    {RPC_SMTP_LOGIN_ANSWER, ASKS_STATUS},
+};
+
+static const struct str smtp_goodbyes[GOODBYES] = {
+    [GOODBYE_TIMEOUT] = STR_INIT("421 4.4.2 Nothing heard for too long, goodbye\r\n"),
+    [GOODBYE_SHUTDOWN] = STR_INIT("421 4.3.2 The server is going down, come back later\r\n"),
+    [GOODBYE_LOST] = STR_INIT("421 4.5.0 What you send cannot be followed any further\r\n"),
+    [GOODBYE_BAD] = STR_INIT("421 4.7.0 Too many bad commands, goodbye\r\n"),
+    [GOODBYE_BACKEND] = STR_INIT("421 4.3.2 The mail store is not available, come back later\r\n"),
+    [GOODBYE_CROWD] = STR_INIT("421 4.3.2 Too many connections, come back later\r\n"),
+};
+
+/* ----------------------------------------------------------------------------------------- faces
+ */
+
+static struct client *lmtp_make(void)
+{
+    static const struct smtp_face face = {
+        .dialect = SMTP_LMTP, .greeting = "LMTP", .reply_each = true};
+    return smtp_make(&face);
+}
+
+static struct client *mx_make(void)
+{
+    static const struct smtp_face face = {
+        .dialect = SMTP_MX, .greeting = "ESMTP", .lines_strict = true};
+    return smtp_make(&face);
+}
+
+static struct client *submission_make(void)
+{
+    static const struct smtp_face face = {
+        .dialect = SMTP_SUBMISSION, .greeting = "ESMTP", .lines_strict = true};
+    return smtp_make(&face);
+}
+
+#define SMTP_CLIENT_OPS(name, session_kind, make_, patience_)                                      \
+    {                                                                                              \
+        .protocol = (name), .kind = (session_kind), .rules = smtp_rules,                           \
+        .n_rules = ARRAY_LEN(smtp_rules), .goodbyes = smtp_goodbyes, .make = (make_),              \
+        .greet = smtp_greet, .answer = smtp_answer, .lost = smtp_lost, .patience = (patience_),    \
+        .release = smtp_release                                                                    \
+    }
+
+const struct client_ops lmtp_client_ops =
+    SMTP_CLIENT_OPS("lmtp", THURN__SESSION_KIND__SESSION_LMTP, lmtp_make, lmtp_patience);
+const struct client_ops smtp_client_ops =
+    SMTP_CLIENT_OPS("smtp", THURN__SESSION_KIND__SESSION_SMTP, mx_make, smtp_patience);
+const struct client_ops submission_client_ops = SMTP_CLIENT_OPS(
+    "submission", THURN__SESSION_KIND__SESSION_SUBMISSION, submission_make, smtp_patience);

@@ -47,6 +47,8 @@ class Thurn:
         self.binary = binary or BINARY
         self.settings = dict(settings or {})
         self.lmtp_port, self.imap_port, self.imaps_port = free_port(), free_port(), free_port()
+        self.smtp_port, self.submission_port = free_port(), free_port()
+        self.submissions_port = free_port()
         self.conf = self.dir / "thurn.conf"
         self.log = self.dir / "log"
         self.process = None
@@ -68,7 +70,10 @@ class Thurn:
         text = "".join(f"{k} = {v}\n" for k, v in values.items() if v is not None)
         text += (f'listen {{\n lmtp = {{"127.0.0.1:{self.lmtp_port}"}}\n'
                  f' imap = {{"127.0.0.1:{self.imap_port}"}}\n'
-                 f' imaps = {{"127.0.0.1:{self.imaps_port}"}}\n}}\n'
+                 f' imaps = {{"127.0.0.1:{self.imaps_port}"}}\n'
+                 f' smtp = {{"127.0.0.1:{self.smtp_port}"}}\n'
+                 f' submission = {{"127.0.0.1:{self.submission_port}"}}\n'
+                 f' submissions = {{"127.0.0.1:{self.submissions_port}"}}\n}}\n'
                  f'certificate {{\n chain = "{self.dir}/chain.pem"\n key = "{self.dir}/key.pem"\n}}\n')
         self.conf.write_text(text + extra)
 
@@ -176,6 +181,22 @@ class Thurn:
         c.sock.settimeout(DEADLINE)
         return c
 
+    def smtp(self):
+        return smtplib.SMTP("127.0.0.1", self.smtp_port, local_hostname="client.example.test",
+                            timeout=DEADLINE)
+
+    def tls_context(self):
+        return ssl.create_default_context(cafile=str(self.dir / "chain.pem"))
+
+    def submission(self, user="alice", password=PASSWORD):
+        """Under STARTTLS; logged in, unless user is None."""
+        c = smtplib.SMTP("localhost", self.submission_port, local_hostname="client.example.test",
+                         timeout=DEADLINE)
+        c.starttls(context=self.tls_context())
+        if user:
+            c.login(f"{user}@example.test", password)
+        return c
+
     def deliver(self, message, to=("alice",), sender="sender@example.org"):
         """Delivers bytes exactly as they are (dots are stuffed; nothing else is touched)."""
         with self.lmtp() as c:
@@ -218,6 +239,17 @@ class Raw:
             lines.append(line)
             if line.startswith(start):
                 return lines
+
+    def smtp_reply(self):
+        """A whole reply of SMTP: its code, and its lines."""
+        lines = [self.line()]
+        while lines[-1][3:4] == b"-":
+            lines.append(self.line())
+        return int(lines[-1][:3] or 0), b"".join(lines)
+
+    def smtp(self, text):
+        self.send(text + b"\r\n")
+        return self.smtp_reply()
 
     def command(self, text, tag=b"x"):
         self.send(tag + b" " + text + b"\r\n")

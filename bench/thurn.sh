@@ -1,8 +1,8 @@
 #!/bin/bash
 # Thurn as a peer of the benchmarks: thurn.sh start [--keep]|stop|pids
 #
-# Starts the release build on loopback: IMAP 30143, IMAPS 30993, LMTP 30024. Accounts user1 to
-# userN of the domain "localhost", password "secret".
+# Starts the release build on loopback: IMAP 30143, IMAPS 30993, LMTP 30024, SMTP 30025, submission
+# 30587 (STARTTLS) and 30465 (TLS). Accounts user1 to userN of the domain "localhost", password "secret".
 #
 #   PEER_USERS      number of accounts                  (1000)
 #   PEER_ROOT       where the data directory is made    (${TMPDIR:-/tmp}/mailbench-peers)
@@ -31,6 +31,9 @@ listen {
     lmtp = {"127.0.0.1:$((base + 24))"}
     imap = {"127.0.0.1:$((base + 143))"}
     imaps = {"127.0.0.1:$((base + 993))"}
+    smtp = {"127.0.0.1:$((base + 25))"}
+    submission = {"127.0.0.1:$((base + 587))"}
+    submissions = {"127.0.0.1:$((base + 465))"}
 }
 certificate {
     chain = "$D/cert.pem"

@@ -172,6 +172,47 @@ static void a_frontend_cannot_store_what_it_likes_as_a_trace_id(void **state)
     assert_int_equal(rig_inbox(r, alice, NULL), 0);
 }
 
+/* -- submission -- */
+
+static Thurn__Code submission_login(struct end *client, const char *password)
+{
+    Thurn__SmtpLogin m = THURN__SMTP_LOGIN__INIT;
+    m.user = pb_bytes(STR("alice@example.test"));
+    m.password = pb_bytes(str_c(password));
+    rig_send(client, RPC_SMTP_LOGIN, &m, none, -1);
+    struct frame *f = rig_expect(client, RPC_SMTP_LOGIN_ANSWER);
+    Thurn__Code code = ((const Thurn__SmtpLoginAnswer *)f->message)->status->code;
+    frame_free(f);
+    return code;
+}
+
+static void submission_takes_no_mail_before_login(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    Thurn__Mailaddr a = mailaddr("alice");
+    Thurn__LmtpRecipient m = THURN__LMTP_RECIPIENT__INIT;
+    m.address = &a;
+    struct end *early = rig_session(r, THURN__SESSION_KIND__SESSION_SUBMISSION);
+    rig_send(early, RPC_LMTP_RECIPIENT, &m, none, -1);
+    rig_expect_closed(early);
+    struct end *wrong = rig_session(r, THURN__SESSION_KIND__SESSION_SUBMISSION);
+    assert_int_equal(submission_login(wrong, "guess"), THURN__CODE__DENIED);
+    rig_send(wrong, RPC_LMTP_RECIPIENT, &m, none, -1);
+    rig_expect_closed(wrong);
+    struct end *right = rig_session(r, THURN__SESSION_KIND__SESSION_SUBMISSION);
+    assert_int_equal(submission_login(right, "guess"), THURN__CODE__DENIED);
+    assert_int_equal(submission_login(right, "secret"), THURN__CODE__DONE);
+    send_to_alice(right);
+    assert_int_equal(delivered(right, 1), THURN__CODE__DONE);
+    assert_int_equal(rig_inbox(r, alice, NULL), 1);
+    struct end *mx = rig_session(r, THURN__SESSION_KIND__SESSION_SMTP);
+    Thurn__SmtpLogin login = THURN__SMTP_LOGIN__INIT;
+    rig_send(mx, RPC_SMTP_LOGIN, &login, none, -1);
+    rig_expect_closed(mx);
+}
+
 static void many_deliveries_to_one_account_all_arrive(void **state)
 {
     struct rig *r = *state;
@@ -636,6 +677,7 @@ int main(void)
         CASE(a_large_message_comes_as_sealed_memory),
         CASE(an_empty_message_is_mail_too),
         CASE(who_was_not_accepted_gets_no_mail),
+        CASE(submission_takes_no_mail_before_login),
         CASE(a_frontend_cannot_store_what_it_likes_as_a_trace_id),
         CASE(many_deliveries_to_one_account_all_arrive),
         CASE(a_message_that_kills_its_scanner_is_delivered_flat),

@@ -10,6 +10,7 @@ static const struct {
     const char *service;
 } report_services[] = {
     {THURN__LISTENER_KIND__LISTEN_IMAPS, "_imaps._tcp"},
+    {THURN__LISTENER_KIND__LISTEN_SUBMISSIONS, "_submissions._tcp"},
 };
 
 /* Shows each record as it comes: to the JSON array, or as a line of a zone file. */

@@ -28,7 +28,8 @@ enum imap_verb {
     IMAP_CAPABILITY, IMAP_NOOP, IMAP_LOGOUT, IMAP_STARTTLS, IMAP_AUTHENTICATE, IMAP_LOGIN,
     IMAP_SELECT, IMAP_EXAMINE, IMAP_CREATE, IMAP_DELETE, IMAP_RENAME, IMAP_SUBSCRIBE,
     IMAP_UNSUBSCRIBE, IMAP_LIST, IMAP_LSUB, IMAP_STATUS, IMAP_APPEND, IMAP_CHECK, IMAP_CLOSE,
-    IMAP_EXPUNGE, IMAP_SEARCH, IMAP_FETCH, IMAP_STORE, IMAP_COPY, IMAP_IDLE,
+    IMAP_EXPUNGE, IMAP_SEARCH, IMAP_FETCH, IMAP_STORE, IMAP_COPY, IMAP_IDLE, IMAP_UNSELECT,
+    IMAP_NAMESPACE, IMAP_ID, IMAP_ENABLE, IMAP_MOVE, IMAP_XLIST,
     IMAP_VERBS,
 };
 /* clang-format on */
@@ -42,8 +43,15 @@ struct imap_limits {
 
 /* How LIST and LSUB answers are printed, as bits. */
 enum imap_list_options {
-    IMAP_LIST_LSUB = 1,             /* "* LSUB" */
-    IMAP_LIST_SPECIAL_USE_ONLY = 2, /* LIST (SPECIAL-USE): RFC 6154 section 2 */
+    IMAP_LIST_LSUB = 1,       /* "* LSUB" */
+    IMAP_LIST_XLIST = 2,      /* "* XLIST", with Gmail's names of special uses */
+    IMAP_LIST_EXTENDED = 4,   /* RFC 5258: \NonExistent is known to the client */
+    IMAP_LIST_SUBSCRIBED = 8, /* \Subscribed is shown */
+};
+
+/* What a client says about itself (RFC 2971). */
+struct imap_id_field {
+    struct str name, value;
 };
 
 /* A parsed command. */
@@ -67,7 +75,9 @@ struct imap_command {
     /* SEARCH with a charset other than US-ASCII and UTF-8 is
      * NO [BADCHARSET (US-ASCII UTF-8)]. */
     bool bad_charset;
-    unsigned list_options; /* LIST, LSUB: for imap_print_mailboxes */
+    unsigned list_options;          /* LIST, LSUB, XLIST: for imap_print_mailboxes */
+    const struct imap_id_field *id; /* ID */
+    size_t n_id;
 };
 
 enum imap_parse {
@@ -156,16 +166,28 @@ void imap_names_free(struct imap_view_names *v);
 /* Updates set `names` when they bring new ones. */
 void imap_print_updates(struct buf *out, const Thurn__ImapUpdates *u, struct imap_view_names *names,
                         bool uid_command);
-/* `options`: bits of enum imap_list_options, from the command. */
-void imap_print_mailboxes(struct buf *out, const Thurn__ImapMailboxes *m, unsigned options);
+/* `options`: bits of enum imap_list_options, from the command; `status_items` from its request. */
+void imap_print_mailboxes(struct buf *out, const Thurn__ImapMailboxes *m, unsigned options,
+                          uint32_t status_items);
 /* `mailbox` in UTF-8, `items` as in the request. */
 void imap_print_status(struct buf *out, struct str mailbox, uint32_t items,
                        const Thurn__ImapStatusRow *row);
 /* FLAGS, EXISTS, RECENT and the OK codes; not the tagged answer. */
 void imap_print_selected(struct buf *out, const Thurn__ImapSelected *s);
-/* SEARCH results come in several frames and are one line: begun with the first, ended by `last`.
- * `n` may be NULL for none. */
-void imap_print_numbers(struct buf *out, const Thurn__ImapNumbers *n, bool first, bool last);
+/* SEARCH results come in several frames and are one line. Begin with {0}. */
+struct imap_numbers {
+    bool begun, ended;
+    uint32_t first, last; /* ESEARCH: the range that the next number may extend; 0: none */
+    bool ranges;          /* ESEARCH: one has been printed */
+};
+/* A frame, in the form that the command asked for (RFC 4731: "* ESEARCH"). One that says that it is
+ * the last ends the line. */
+void imap_print_numbers(struct imap_numbers *state, struct buf *out, const struct imap_command *cmd,
+                        const Thurn__ImapNumbers *n);
+/* Ends the line if it has been begun. */
+void imap_end_numbers(struct imap_numbers *state, struct buf *out);
+/* "* ENABLED CONDSTORE": bits of Extension. */
+void imap_print_enabled(struct buf *out, uint32_t extensions);
 /* "[APPENDUID 1 5] ", "[COPYUID 1 1:2 5:6] ", "[READ-ONLY] ", "[TRYCREATE] ", one of RFC 5530's
  * codes for a failure, or nothing. */
 void imap_print_done_code(struct buf *out, enum imap_verb verb, const Thurn__ImapDone *d);

@@ -66,6 +66,7 @@
     X(114, IMAP_STORE,            imap_store,             128 * KB, 0, 0)          \
     X(115, IMAP_COPY,             imap_copy,              128 * KB, 0, 0)          \
     X(116, IMAP_IDLE,             imap_idle,              1 * KB,  0, 0)           \
+    X(117, IMAP_ENABLE,           imap_enable,            1 * KB,  0, 0)           \
     X(130, IMAP_UPDATES,          imap_updates,           512 * KB, 0, 0)          \
     X(131, IMAP_ROWS,             imap_rows,              512 * KB, FRAME_RAW_MAX, 0) \
     X(132, IMAP_BYTES,            imap_bytes,             1 * KB,  FRAME_RAW_MAX, 0) \

@@ -1,4 +1,5 @@
-/* COPY (RFC 3501 section 6.4.7, COPYUID of RFC 4315): new entries that show the same emails. */
+/* COPY (RFC 3501 section 6.4.7, COPYUID of RFC 4315): new entries that show the same emails; and
+ * MOVE (RFC 6851), which takes the old ones away in the same transaction. */
 #include "base/base.h"
 #include "imap/service/service.h"
 
@@ -9,6 +10,7 @@ enum {
 };
 
 struct copying {
+    bool move;
     struct uid_set set;
     struct cursor cursor;
     mailbox_id target;
@@ -51,6 +53,8 @@ static struct err copy_batch(struct imap_session *s, struct txn *t, struct copyi
             return OK;
         TRY(txn_entry_add(t, copying->target, e.email, e.flags,
                           copy_keywords(t, copying, source, e.keywords), e.internal_date, &uid));
+        if (copying->move)
+            TRY(txn_entry_expunge(t, s->at.mailbox, e.uid));
         TRY(num_list_add(&copying->from, &c->arena, e.uid.v));
         TRY(num_list_add(&copying->to, &c->arena, uid.v));
     }
@@ -80,6 +84,42 @@ static struct err copy_some(struct imap_session *s, struct copying *copying)
         return command_commit(s, t, !copying->more);
     txn_abort(t);
     return e;
+}
+
+/* What one transaction has moved, told before the messages are told to be gone. */
+static struct err move_tell(struct imap_session *s, struct copying *copying)
+{
+    struct command *c = &s->cmd;
+    Thurn__ImapUpdates u = THURN__IMAP_UPDATES__INIT;
+    if (copying->from.n == 0)
+        return OK;
+    u.moved_uidvalidity = copying->uidvalidity;
+    bool ok = ranges_to_answer(&copying->from, &c->arena, &u.moved_from, &u.n_moved_from) &&
+              ranges_to_answer(&copying->to, &c->arena, &u.moved_to, &u.n_moved_to);
+    if (!ok)
+        return err_make(E_LIMIT, "no room for an answer");
+    size_t bytes = (u.n_moved_from + u.n_moved_to) * 16;
+    copying->from.n = copying->to.n = 0;
+    bool sent = command_send(s, RPC_IMAP_UPDATES, &u.base, (struct str){0}, bytes);
+    return sent ? OK : err_make(E_CLOSED, "the client's channel is gone");
+}
+
+/* Each transaction moves some, all of it or nothing: what has been moved when one fails stays
+ * moved (RFC 6851 section 3.3). */
+static bool move_run(struct imap_session *s, struct copying *copying)
+{
+    struct txn *t;
+    struct err e = txn_begin(s->account, &t);
+    if (e.code != E_OK)
+        return command_failed(s, e);
+    e = copy_batch(s, t, copying);
+    if (e.code == E_OK)
+        e = command_commit(s, t, !copying->more);
+    else
+        txn_abort(t);
+    if (e.code == E_OK)
+        e = move_tell(s, copying);
+    return e.code == E_OK ? !copying->more : command_failed(s, e);
 }
 
 /* All or nothing (section 6.4.7): takes the batches back that were made before one failed. */
@@ -120,6 +160,7 @@ static bool copy_begin(struct imap_session *s, const Thurn__ImapCopy *copy)
         return false;
     }
     if (e.code == E_OK) {
+        copying->move = copy->move;
         copying->target = (mailbox_id){m->id};
         copying->uidvalidity = m->uidvalidity;
         if (!command_set(s, copy->set, &copying->set))
@@ -136,10 +177,13 @@ static bool copy_begin(struct imap_session *s, const Thurn__ImapCopy *copy)
 
 bool copy_run(struct imap_session *s, struct command *c)
 {
-    if (!c->state && !copy_begin(s, (const void *)c->frame->message))
+    const Thurn__ImapCopy *copy = (const void *)c->frame->message;
+    if ((copy->move && !command_may_write(s)) || (!c->state && !copy_begin(s, copy)))
         return true;
     struct copying *copying = c->state;
     check(copying);
+    if (copying->move)
+        return move_run(s, copying);
     struct num_mark from = num_list_mark(&copying->from), to = num_list_mark(&copying->to);
     struct err e = copy_some(s, copying);
     if (e.code == E_OK)

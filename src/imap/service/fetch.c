@@ -169,9 +169,12 @@ static void row_entry(struct imap_session *s, const struct fetching *f, const st
     uint32_t items = fetch_request(s)->items;
     row_set_flags(s, e, row);
     row->items = items & (THURN__FETCH_ITEM__FETCH_UID | THURN__FETCH_ITEM__FETCH_FLAGS |
-                          THURN__FETCH_ITEM__FETCH_INTERNALDATE | THURN__FETCH_ITEM__FETCH_SIZE);
+                          THURN__FETCH_ITEM__FETCH_INTERNALDATE | THURN__FETCH_ITEM__FETCH_SIZE |
+                          THURN__FETCH_ITEM__FETCH_MODSEQ);
     if (seen_now(f, e->uid))
         row->items |= THURN__FETCH_ITEM__FETCH_FLAGS;
+    if (s->condstore && row->items & THURN__FETCH_ITEM__FETCH_FLAGS)
+        row->items |= THURN__FETCH_ITEM__FETCH_MODSEQ;
     row->internal_date = e->internal_date;
     row->size = e->size;
 }
@@ -242,6 +245,12 @@ static struct err row_bytes(struct imap_session *s, struct fetching *f, struct s
 
 /* ---------------------------------------------------------------------------------------- \Seen */
 
+/* By CHANGEDSINCE (RFC 7162 section 3.1.4.1). */
+static bool is_asked_for(const struct imap_session *s, const struct entry *e)
+{
+    return e->modseq.v > fetch_request(s)->changed_since;
+}
+
 static struct err mark_batch(struct imap_session *s, struct fetching *f, struct txn *t)
 {
     struct cursor ahead = f->cursor;
@@ -256,7 +265,7 @@ static struct err mark_batch(struct imap_session *s, struct fetching *f, struct 
             f->marked_upto = UINT32_MAX;
             return OK;
         }
-        if (!(e.flags & THURN__SYSTEM_FLAG__FLAG_SEEN)) {
+        if (!(e.flags & THURN__SYSTEM_FLAG__FLAG_SEEN) && is_asked_for(s, &e)) {
             TRY(txn_entry_flags(t, s->at.mailbox, e.uid, e.flags | THURN__SYSTEM_FLAG__FLAG_SEEN,
                                 e.keywords));
             f->seen[f->n_seen++] = e.uid.v;
@@ -321,7 +330,7 @@ static struct err fetch_next(struct imap_session *s, struct fetching *f, bool *m
         TRY(slice_check(s, f));
     TRY(command_snap(s, &snap));
     TRY(cursor_next(&f->cursor, snap, s->at.mailbox, &s->view, &e, more));
-    if (!*more)
+    if (!*more || !is_asked_for(s, &e))
         return OK;
     if (f->mark_seen && e.uid.v > f->marked_upto) {
         f->cursor.next = e.uid.v;
@@ -357,6 +366,8 @@ static bool fetch_begin(struct imap_session *s, const Thurn__ImapFetch *fetch)
         command_no(c, THURN__CODE__LIMIT_EXCEEDED, STR("At most 64 sections in one FETCH"));
         return false;
     }
+    if (fetch->changed_since || fetch->items & THURN__FETCH_ITEM__FETCH_MODSEQ)
+        session_enable_condstore(s);
     struct err e = err_make(E_LIMIT, "no room for FETCH");
     struct fetching *f = arena_new(&c->arena, struct fetching);
     if (f && !command_set(s, fetch->set, &f->set))

@@ -3,29 +3,40 @@
 #include "base/base.h"
 #include "imap/service/service.h"
 
-enum { CHANGE_BATCH = 4096 };
+enum {
+    CHANGE_BATCH = 4096,
+    MODIFIED_RANGES = 16000, /* what an answer of at most 512 KB can say */
+};
 
 /* ---------------------------------------------------------------------------------------- STORE */
+
+struct stored_row {
+    struct entry entry;
+    bool quiet; /* the modseq only */
+};
 
 struct storing {
     struct uid_set set;
     struct cursor cursor;
-    struct entry *rows; /* to be told of this batch, as they are after it */
+    struct stored_row *rows; /* to be told of this batch, as they are after it */
     size_t n_rows, rows_cap;
-    uint64_t keywords; /* of the request, in this mailbox */
+    uint64_t keywords;        /* of the request, in this mailbox */
+    struct num_list modified; /* that UNCHANGEDSINCE left alone, as the request counts */
     bool more, changed;
 };
 
 static bool storing_begin(struct imap_session *s, const Thurn__ImapStore *store)
 {
     struct command *c = &s->cmd;
+    if (store->conditional)
+        session_enable_condstore(s);
     struct storing *st = arena_new(&c->arena, struct storing);
     if (st && !command_set(s, store->set, &st->set))
         return false;
     struct err e = err_make(E_LIMIT, "no room for STORE");
     if (st) {
         st->rows_cap = MIN(uid_set_count(&st->set, &s->view, CHANGE_BATCH), CHANGE_BATCH);
-        st->rows = arena_array(&c->arena, struct entry, st->rows_cap + 1);
+        st->rows = arena_array(&c->arena, struct stored_row, st->rows_cap + 1);
     }
     if (st && st->rows)
         e = cursor_init(&st->cursor, &st->set, &s->view, &c->arena);
@@ -61,16 +72,21 @@ static struct err storing_entry(struct imap_session *s, struct txn *t, struct st
 {
     const Thurn__ImapStore *store = (const void *)s->cmd.frame->message;
     struct entry was = e;
+    if (store->conditional && e.modseq.v > store->unchanged_since)
+        return num_list_add(&st->modified, &s->cmd.arena,
+                            store->set->uid ? e.uid.v : view_seq(&s->view, e.uid).v);
     flags_apply(store, st->keywords, &e);
     if (e.flags != was.flags || e.keywords != was.keywords) {
         TRY(txn_entry_flags(t, s->at.mailbox, e.uid, e.flags, e.keywords));
+        e.modseq = txn_modseq(t);
         st->changed = true;
     }
     /* What another session changed unknown to this client is told even if silence was asked for:
      * nobody else will tell it now. */
     bool unknown = was.modseq.v > s->at.flags_at.v && !command_owns(&s->cmd, was.modseq);
-    if (!store->silent || unknown)
-        st->rows[st->n_rows++] = e;
+    bool quiet = store->silent && !unknown;
+    if (!quiet || (s->condstore && e.modseq.v != was.modseq.v))
+        st->rows[st->n_rows++] = (struct stored_row){e, quiet};
     return OK;
 }
 
@@ -97,12 +113,24 @@ static struct err storing_batch(struct imap_session *s, struct txn *t, struct st
     return OK;
 }
 
+/* For the last transaction, which is remembered with its answer. */
+static struct err storing_modified(struct command *c, const struct storing *st)
+{
+    if (st->more || st->modified.n == 0)
+        return OK;
+    bool fits = st->modified.n <= MODIFIED_RANGES &&
+                ranges_to_answer(&st->modified, &c->arena, &c->done.modified, &c->done.n_modified);
+    return fits ? OK : err_make(E_LIMIT, "no room for an answer");
+}
+
 /* One transaction; nothing is written if nothing changes. */
 static struct err storing_commit(struct imap_session *s, struct storing *st)
 {
     struct txn *t;
     TRY(txn_begin(s->account, &t));
     struct err e = storing_batch(s, t, st);
+    if (e.code == E_OK)
+        e = storing_modified(&s->cmd, st);
     if (e.code != E_OK || !st->changed) {
         txn_abort(t);
         return e;
@@ -127,7 +155,9 @@ static struct err storing_answer(struct imap_session *s, struct storing *st, str
         return err_make(E_LIMIT, "no room for rows");
     for (size_t i = 0; i < st->n_rows; i++) {
         thurn__fetch_row__init(&rows[i]);
-        row_set_flags(s, &st->rows[i], &rows[i]);
+        row_set_flags(s, &st->rows[i].entry, &rows[i]);
+        if (st->rows[i].quiet)
+            rows[i].items &= ~(uint32_t)THURN__FETCH_ITEM__FETCH_FLAGS;
         pointers[i] = &rows[i];
     }
     Thurn__ImapUpdates u = THURN__IMAP_UPDATES__INIT;
@@ -149,6 +179,8 @@ bool store_run(struct imap_session *s, struct command *c)
     struct err e = storing_commit(s, st);
     if (e.code == E_OK)
         e = storing_answer(s, st, &a);
+    if (e.code == E_LIMIT && st->modified.n > MODIFIED_RANGES)
+        return command_failed(s, e);
     if (e.code == E_LIMIT)
         return command_no(c, THURN__CODE__LIMIT_EXCEEDED,
                           STR("Mailbox has too many different keywords"));

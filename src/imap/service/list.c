@@ -1,4 +1,4 @@
-/* LIST and LSUB (RFC 3501 sections 6.3.8 and 6.3.9, RFC 6154). */
+/* LIST and LSUB (RFC 3501 sections 6.3.8 and 6.3.9, RFC 5258, RFC 5819, RFC 6154). */
 #include "base/base.h"
 #include "imap/service/list.h"
 #include "imap/service/service.h"
@@ -106,11 +106,15 @@ struct listing {
     size_t n_mailboxes;
     struct str *subscribed; /* in byte order */
     size_t n_subscribed;
-    size_t next;            /* mailbox or subscription to look at */
+    size_t next;            /* name to look at */
     struct str last_parent; /* LSUB: told last for one of its children */
     Thurn__ImapMailboxRow rows[LIST_ROWS];
     Thurn__ImapMailboxRow *row_pointers[LIST_ROWS];
+    Thurn__ImapStatusRow status[LIST_ROWS];
     size_t n_rows, bytes;
+    /* What is looked at: mailboxes, subscriptions, or those and what is above them. */
+    struct str *names;
+    size_t n_names;
 };
 
 /* The first mailbox whose name is not below this one. */
@@ -134,32 +138,49 @@ static const Thurn__Mailbox *mailbox_named(const struct listing *l, struct str n
                                                                              : NULL;
 }
 
-static bool has_children(const struct listing *l, struct str name, struct arena *a)
-{
-    uint8_t *prefix = arena_alloc(a, name.n + 1);
-    if (!prefix)
-        return false;
-    memcpy(prefix, name.p, name.n);
-    prefix[name.n] = '/';
-    struct str below = str_of(prefix, name.n + 1);
-    size_t i = mailbox_from(l, below);
-    return i < l->n_mailboxes && str_starts(pb_str(l->mailboxes[i]->name), below);
-}
-
-static bool is_subscribed(const struct listing *l, struct str name)
+/* The first subscription whose name is not below this one. */
+static size_t subscription_from(const struct listing *l, struct str name)
 {
     size_t lo = 0, hi = l->n_subscribed;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        int cmp = str_cmp(l->subscribed[mid], name);
-        if (cmp == 0)
-            return true;
-        if (cmp < 0)
+        if (str_cmp(l->subscribed[mid], name) < 0)
             lo = mid + 1;
         else
             hi = mid;
     }
-    return false;
+    return lo;
+}
+
+/* "name/", with which all names below it begin; empty without room. */
+static struct str children_prefix(struct str name, struct arena *a)
+{
+    uint8_t *prefix = arena_alloc(a, name.n + 1);
+    if (!prefix)
+        return (struct str){NULL, 0};
+    memcpy(prefix, name.p, name.n);
+    prefix[name.n] = '/';
+    return str_of(prefix, name.n + 1);
+}
+
+static bool has_children(const struct listing *l, struct str name, struct arena *a)
+{
+    struct str below = children_prefix(name, a);
+    size_t i = mailbox_from(l, below);
+    return below.n && i < l->n_mailboxes && str_starts(pb_str(l->mailboxes[i]->name), below);
+}
+
+static bool has_subscribed_below(const struct listing *l, struct str name, struct arena *a)
+{
+    struct str below = children_prefix(name, a);
+    size_t i = subscription_from(l, below);
+    return below.n && i < l->n_subscribed && str_starts(l->subscribed[i], below);
+}
+
+static bool is_subscribed(const struct listing *l, struct str name)
+{
+    size_t i = subscription_from(l, name);
+    return i < l->n_subscribed && str_eq(l->subscribed[i], name);
 }
 
 /* False: the channel is gone. */
@@ -185,16 +206,36 @@ static Thurn__ImapMailboxRow *listing_row(struct listing *l, struct str name)
     return row;
 }
 
-/* A mailbox that exists, or (LSUB) a name subscribed to. */
-static void listing_add(struct imap_session *s, struct listing *l, struct str name)
+/* One that has gone since the listing began is listed without. */
+static void row_add_status(struct imap_session *s, struct listing *l, const Thurn__Mailbox *m,
+                           uint32_t items, Thurn__ImapMailboxRow *row)
+{
+    struct snap *snap;
+    Thurn__ImapStatusRow *status = &l->status[l->n_rows - 1];
+    thurn__imap_status_row__init(status);
+    if (command_snap(s, &snap).code == E_OK && status_fill(s, snap, m, items, status).code == E_OK)
+        row->mailbox_status = status;
+    l->bytes += sizeof *status;
+}
+
+/* A mailbox that exists, a name subscribed to, or one above it. */
+static void listing_add(struct imap_session *s, struct listing *l, const Thurn__ImapList *list,
+                        struct str name)
 {
     const Thurn__Mailbox *m = mailbox_named(l, name);
+    if (list->select & THURN__LIST_SELECT__LIST_SPECIAL_USE && !(m && m->special_use))
+        return;
     Thurn__ImapMailboxRow *row = listing_row(l, name);
     row->subscribed = is_subscribed(l, name);
     row->no_exist = !m;
     row->special_use = m ? m->special_use : 0;
     row->no_select = m && m->no_select;
     row->has_children = has_children(l, name, &s->cmd.arena);
+    if (list->select & THURN__LIST_SELECT__LIST_RECURSIVEMATCH)
+        row->child_info = has_subscribed_below(l, name, &s->cmd.arena);
+    bool selected = row->subscribed || !(list->select & THURN__LIST_SELECT__LIST_SUBSCRIBED);
+    if (list->status_items && selected && m && !m->no_select)
+        row_add_status(s, l, m, list->status_items, row);
 }
 
 /* RFC 3501 section 6.3.9: with "%" a parent that is not subscribed stands for its children, and
@@ -210,19 +251,68 @@ static void listing_add_parent(struct listing *l, struct str parent)
     row->has_children = true;
 }
 
-static void listing_look_at(struct imap_session *s, struct listing *l, struct str name, bool lsub)
+static void listing_look_at(struct imap_session *s, struct listing *l, const Thurn__ImapList *list,
+                            struct str name)
 {
     size_t best_parent = 0;
     for (size_t i = 0; i < l->n_patterns; i++) {
         size_t parent;
         if (pattern_match(&l->patterns[i], name, &parent)) {
-            listing_add(s, l, name);
+            listing_add(s, l, list, name);
             return;
         }
         best_parent = MAX(best_parent, parent);
     }
-    if (lsub && best_parent)
+    if (list->lsub && best_parent)
         listing_add_parent(l, str_sub(name, 0, best_parent));
+}
+
+static int name_cmp(const void *a, const void *b)
+{
+    const struct str *x = a, *y = b;
+    return str_cmp(*x, *y);
+}
+
+/* Subscriptions and all names above them, each once. */
+static struct err names_recursive(struct listing *l, struct arena *a)
+{
+    size_t room = 0, n = 0;
+    for (size_t i = 0; i < l->n_subscribed; i++)
+        for (size_t at = 0; at < l->subscribed[i].n; at++)
+            room += at == 0 || l->subscribed[i].p[at] == '/';
+    l->names = arena_array(a, struct str, room + 1);
+    if (!l->names)
+        return err_make(E_LIMIT, "no room for a listing");
+    for (size_t i = 0; i < l->n_subscribed; i++) {
+        struct str name = l->subscribed[i];
+        for (size_t at = 1; at < name.n; at++)
+            if (name.p[at] == '/')
+                l->names[n++] = str_sub(name, 0, at);
+        l->names[n++] = name;
+    }
+    if (n)
+        qsort(l->names, n, sizeof *l->names, name_cmp);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || !str_eq(l->names[i], l->names[l->n_names - 1]))
+            l->names[l->n_names++] = l->names[i];
+    return OK;
+}
+
+static struct err listing_names(struct listing *l, const Thurn__ImapList *list, struct arena *a)
+{
+    if (list->select & THURN__LIST_SELECT__LIST_RECURSIVEMATCH)
+        return names_recursive(l, a);
+    if (list->lsub || list->select & THURN__LIST_SELECT__LIST_SUBSCRIBED) {
+        l->names = l->subscribed;
+        l->n_names = l->n_subscribed;
+        return OK;
+    }
+    l->names = arena_array(a, struct str, l->n_mailboxes + 1);
+    if (!l->names)
+        return err_make(E_LIMIT, "no room for a listing");
+    for (size_t i = 0; i < l->n_mailboxes; i++)
+        l->names[l->n_names++] = pb_str(l->mailboxes[i]->name);
+    return OK;
 }
 
 static struct err listing_begin(struct imap_session *s, const Thurn__ImapList *list,
@@ -236,6 +326,7 @@ static struct err listing_begin(struct imap_session *s, const Thurn__ImapList *l
     TRY(command_snap(s, &snap));
     TRY(snap_mailboxes(snap, a, &l->mailboxes, &l->n_mailboxes));
     TRY(snap_subscriptions(snap, a, &l->subscribed, &l->n_subscribed));
+    TRY(listing_names(l, list, a));
     for (size_t i = 0; i < list->n_patterns; i++)
         TRY(pattern_compile(pb_str(list->reference), pb_str(list->patterns[i]), a,
                             &l->patterns[l->n_patterns++]));
@@ -265,16 +356,13 @@ bool list_run(struct imap_session *s, struct command *c)
         }
     }
     struct listing *l = c->state;
-    size_t n = list->lsub ? l->n_subscribed : l->n_mailboxes;
-    while (l->next < n) {
-        size_t i = l->next++;
-        struct str name = list->lsub ? l->subscribed[i] : pb_str(l->mailboxes[i]->name);
-        listing_look_at(s, l, name, list->lsub);
+    while (l->next < l->n_names) {
+        listing_look_at(s, l, list, l->names[l->next++]);
         if (l->n_rows == LIST_ROWS || l->bytes >= LIST_FRAME || command_must_yield(s)) {
             if (!listing_flush(s, l))
                 return true;
             if (command_must_yield(s))
-                return l->next == n;
+                return l->next == l->n_names;
         }
     }
     listing_flush(s, l);

@@ -72,6 +72,8 @@ bool select_run(struct imap_session *s, struct command *c)
 {
     const Thurn__ImapSelect *select = (const void *)c->frame->message;
     session_unselect(s);
+    if (select->condstore)
+        session_enable_condstore(s);
     struct snap *snap;
     Thurn__Mailbox *m;
     struct err e = command_snap(s, &snap);
@@ -222,6 +224,28 @@ bool subscribe_run(struct imap_session *s, struct command *c)
 
 /* --------------------------------------------------------------------------------------- STATUS */
 
+enum { STATUS_RECENT = 2, STATUS_HIGHESTMODSEQ = 32 };
+
+struct err status_fill(struct imap_session *s, struct snap *snap, const Thurn__Mailbox *m,
+                       uint32_t items, Thurn__ImapStatusRow *row)
+{
+    msg_uid first = account_first_recent(s->account, (mailbox_id){m->id});
+    struct uid_run *runs;
+    size_t n = 0;
+    if (items & STATUS_HIGHESTMODSEQ)
+        session_enable_condstore(s);
+    if (items & STATUS_RECENT && first.v < m->uidnext)
+        TRY(snap_uids(snap, (mailbox_id){m->id}, first, &s->cmd.arena, &runs, &n));
+    for (size_t i = 0; i < n; i++)
+        row->recent += runs[i].count;
+    row->messages = m->exists;
+    row->uidnext = m->uidnext;
+    row->uidvalidity = m->uidvalidity;
+    row->unseen = m->unseen;
+    row->highest_modseq = m->highest_modseq;
+    return OK;
+}
+
 static struct err status_read(struct imap_session *s, Thurn__ImapStatusRow *row)
 {
     struct command *c = &s->cmd;
@@ -232,18 +256,7 @@ static struct err status_read(struct imap_session *s, Thurn__ImapStatusRow *row)
     TRY(snap_mailbox_named(snap, pb_str(status->mailbox), &c->arena, &m));
     if (m->no_select)
         return err_make(E_NOTFOUND, "STATUS of a mailbox that only holds others");
-    msg_uid first = account_first_recent(s->account, (mailbox_id){m->id});
-    struct uid_run *runs;
-    size_t n = 0;
-    if (first.v < m->uidnext)
-        TRY(snap_uids(snap, (mailbox_id){m->id}, first, &c->arena, &runs, &n));
-    for (size_t i = 0; i < n; i++)
-        row->recent += runs[i].count;
-    row->messages = m->exists;
-    row->uidnext = m->uidnext;
-    row->uidvalidity = m->uidvalidity;
-    row->unseen = m->unseen;
-    return OK;
+    return status_fill(s, snap, m, status->items, row);
 }
 
 bool status_run(struct imap_session *s, struct command *c)

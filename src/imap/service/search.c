@@ -142,6 +142,7 @@ static bool term_in_entry(const struct term *t, const struct candidate *c)
     case THURN__SEARCH_OP__SEARCH_NEW:
         return c->recent && !(e->flags & THURN__SYSTEM_FLAG__FLAG_SEEN);
     case THURN__SEARCH_OP__SEARCH_OLD: return !c->recent;
+    case THURN__SEARCH_OP__SEARCH_MODSEQ: return e->modseq.v >= t->number;
     default: return t->op == THURN__SEARCH_OP__SEARCH_ALL;
     }
 }
@@ -210,6 +211,12 @@ struct err program_match(const struct program *p, struct candidate *c, bool *out
 /* ------------------------------------------------------------------------------------ the request
  */
 
+/* All matches so far, in the order of their numbers. */
+struct found {
+    uint32_t count, min, max;
+    uint64_t modseq, min_modseq, max_modseq;
+};
+
 struct searching {
     struct program program;
     struct uid_set all;
@@ -220,6 +227,7 @@ struct searching {
     size_t n_numbers;
     uint8_t *piece;
     bool damaged;
+    struct found found;
 };
 
 static void searching_release(void *state)
@@ -227,6 +235,14 @@ static void searching_release(void *state)
     struct searching *se = state;
     finder_free(&se->finder);
     arena_free(&se->message);
+}
+
+static bool program_asks_modseq(const struct program *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (p->terms[i].op == THURN__SEARCH_OP__SEARCH_MODSEQ)
+            return true;
+    return false;
 }
 
 static struct err searching_begin(struct imap_session *s, const Thurn__ImapSearch *search)
@@ -237,6 +253,8 @@ static struct err searching_begin(struct imap_session *s, const Thurn__ImapSearc
         return err_make(E_LIMIT, "no room for SEARCH");
     arena_init(&se->message, MESSAGE_BUDGET);
     TRY(program_compile(search, &s->view, &c->arena, &se->program));
+    if (program_asks_modseq(&se->program))
+        session_enable_condstore(s);
     if (se->program.n_texts && !(se->piece = arena_alloc(&c->arena, SEARCH_PIECE)))
         return err_make(E_LIMIT, "no room for SEARCH");
     const struct uid_set *scope = program_scope(&se->program, &s->view);
@@ -250,13 +268,44 @@ static struct err searching_begin(struct imap_session *s, const Thurn__ImapSearc
     return OK;
 }
 
-static bool numbers_send(struct imap_session *s, struct searching *se)
+/* RFC 4731 section 3.2: of the messages that the answer names. */
+static uint64_t found_modseq(const struct found *f, uint32_t returns)
 {
+    bool min = returns & THURN__SEARCH_RETURN__RETURN_MIN;
+    bool max = returns & THURN__SEARCH_RETURN__RETURN_MAX;
+    if (returns == 0 ||
+        returns & (THURN__SEARCH_RETURN__RETURN_ALL | THURN__SEARCH_RETURN__RETURN_COUNT))
+        return f->modseq;
+    return MAX(min ? f->min_modseq : 0, max ? f->max_modseq : 0);
+}
+
+static void found_add(struct found *f, uint32_t number, modseq at)
+{
+    if (f->count++ == 0) {
+        f->min = number;
+        f->min_modseq = at.v;
+    }
+    f->max = number;
+    f->max_modseq = at.v;
+    f->modseq = MAX(f->modseq, at.v);
+}
+
+static bool numbers_send(struct imap_session *s, struct searching *se, bool last)
+{
+    const Thurn__ImapSearch *search = (const void *)s->cmd.frame->message;
     Thurn__ImapNumbers m = THURN__IMAP_NUMBERS__INIT;
     m.n_numbers = se->n_numbers;
     m.numbers = se->numbers;
     se->n_numbers = 0;
-    return m.n_numbers == 0 ||
+    bool asks_modseq = program_asks_modseq(&se->program);
+    if (last && (search->returns || asks_modseq)) {
+        m.last = true;
+        m.min = se->found.min;
+        m.max = se->found.max;
+        m.count = se->found.count;
+        m.modseq = asks_modseq ? found_modseq(&se->found, search->returns) : 0;
+    }
+    return (m.n_numbers == 0 && !m.last) ||
            command_send(s, RPC_IMAP_NUMBERS, &m.base, (struct str){0}, m.n_numbers * 4);
 }
 
@@ -280,12 +329,16 @@ static void search_message(struct imap_session *s, struct searching *se, struct 
         log_error("imap.message_unreadable", LF_U64("account", s->account_id.v),
                   LF_U64("mailbox", s->at.mailbox.v), LF_U64("uid", e->uid.v), LF_ERR(failed));
     } else if (match) {
-        se->numbers[se->n_numbers++] = search->uid ? e->uid.v : view_seq(&s->view, e->uid).v;
+        uint32_t number = search->uid ? e->uid.v : view_seq(&s->view, e->uid).v;
+        found_add(&se->found, number, e->modseq);
+        if (!search->returns || search->returns & THURN__SEARCH_RETURN__RETURN_ALL)
+            se->numbers[se->n_numbers++] = number;
     }
 }
 
 static struct err searching_slice(struct imap_session *s, struct searching *se, bool *more)
 {
+    const Thurn__ImapSearch *search = (const void *)s->cmd.frame->message;
     check(se);
     struct snap *snap;
     Thurn__Mailbox *m;
@@ -300,7 +353,9 @@ static struct err searching_slice(struct imap_session *s, struct searching *se, 
         TRY(cursor_next(&se->cursor, snap, s->at.mailbox, &s->view, &e, more));
         if (*more)
             search_message(s, se, snap, &e);
-        if ((!*more || se->n_numbers == SEARCH_NUMBERS) && !numbers_send(s, se))
+        if (search->returns == THURN__SEARCH_RETURN__RETURN_MIN && se->found.count)
+            *more = false;
+        if ((!*more || se->n_numbers == SEARCH_NUMBERS) && !numbers_send(s, se, !*more))
             return err_make(E_CLOSED, "the client's channel is gone");
     } while (*more && !command_must_yield(s));
     return OK;

@@ -68,6 +68,7 @@ struct imap_session {
     struct view view;
     struct view recent; /* UIDs that are \Recent here; they need not be in the view any more */
     size_t keywords_told;
+    bool condstore; /* rows with flags bring modseqs (RFC 7162) */
     bool idle;
     uint32_t idle_serial;
     struct command cmd;
@@ -106,6 +107,7 @@ bool fetch_run(struct imap_session *s, struct command *c);
 bool store_run(struct imap_session *s, struct command *c);
 bool copy_run(struct imap_session *s, struct command *c);
 bool idle_run(struct imap_session *s, struct command *c);
+bool enable_run(struct imap_session *s, struct command *c);
 
 /* ------------------------------------------------------------------------------- the command */
 
@@ -145,6 +147,13 @@ MUST_CHECK struct err session_tell(struct imap_session *s, uint32_t serial, bool
 /* Tells new keywords before rows that use them. */
 MUST_CHECK struct err session_tell_names(struct imap_session *s, uint32_t serial,
                                          const Thurn__Mailbox *m);
+/* The client wants modseqs from now on; of a selected mailbox it is told which it knows already
+ * (RFC 7162 section 3.1). */
+void session_enable_condstore(struct imap_session *s);
+/* What STATUS says of a mailbox of the snapshot; `items` as in the request. */
+MUST_CHECK struct err status_fill(struct imap_session *s, struct snap *snap,
+                                  const Thurn__Mailbox *m, uint32_t items,
+                                  Thurn__ImapStatusRow *row);
 /* Takes note that the client is told of all UIDs below uidnext; which of them are \Recent. */
 MUST_CHECK struct err session_claim_recent(struct imap_session *s, uint32_t uidnext);
 /* Fills what a row says about flags. */

@@ -70,7 +70,8 @@ static enum imap_needs needs_of_fetch(const struct imap_session *s, const Protob
     X(STORE,     SELECTED,  needs_writer_unless_read_only, TELLS_UNLESS_BY_SEQ, store,             \
                                                                              "RFC 3501 6.4.6")     \
     X(COPY,      SELECTED,  needs_writer,          TELLS_ALL,     copy,      "RFC 3501 6.4.7")     \
-    X(IDLE,      LOGGED_IN, needs_nothing,         TELLS_ALL,     idle,      "RFC 2177")
+    X(IDLE,      LOGGED_IN, needs_nothing,         TELLS_ALL,     idle,      "RFC 2177")           \
+    X(ENABLE,    LOGGED_IN, needs_nothing,         TELLS_ALL,     enable,    "RFC 5161")
 /* clang-format on */
 
 #define IMAP_REQUEST_ROW(NAME, states_, needs_, tells_, name, rfc_)                                \
@@ -398,6 +399,26 @@ bool login_run(struct imap_session *s, struct command *c)
 bool noop_run(struct imap_session *s, struct command *c)
 {
     (void)s, (void)c;
+    return true;
+}
+
+void session_enable_condstore(struct imap_session *s)
+{
+    if (s->condstore)
+        return;
+    s->condstore = true;
+    if (s->state != SELECTED)
+        return;
+    Thurn__ImapUpdates u = THURN__IMAP_UPDATES__INIT;
+    u.highest_modseq = s->at.expunged_at.v;
+    (void)command_send(s, RPC_IMAP_UPDATES, &u.base, (struct str){0}, 16);
+}
+
+bool enable_run(struct imap_session *s, struct command *c)
+{
+    const Thurn__ImapEnable *enable = (const void *)c->frame->message;
+    if (enable->extensions & THURN__EXTENSION__EXTENSION_CONDSTORE)
+        session_enable_condstore(s);
     return true;
 }
 

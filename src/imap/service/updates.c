@@ -184,6 +184,9 @@ void row_set_flags(const struct imap_session *s, const struct entry *e, Thurn__F
     row->seq = view_seq(&s->view, e->uid).v;
     row->uid = e->uid.v;
     row->items |= THURN__FETCH_ITEM__FETCH_FLAGS | THURN__FETCH_ITEM__FETCH_UID;
+    row->modseq = e->modseq.v;
+    if (s->condstore)
+        row->items |= THURN__FETCH_ITEM__FETCH_MODSEQ;
     row->system = e->flags;
     if (view_seq(&s->recent, e->uid).v)
         row->system |= THURN__SYSTEM_FLAG__FLAG_RECENT;

@@ -26,6 +26,7 @@ static const struct fixed_item fixed_items[] = {
     {STR_INIT("ENVELOPE"),      ITEM_ENVELOPE,      FETCH(RECORD)},
     {STR_INIT("BODY"),          ITEM_BODY,          FETCH(RECORD)},
     {STR_INIT("BODYSTRUCTURE"), ITEM_BODYSTRUCTURE, FETCH(RECORD)},
+    {STR_INIT("MODSEQ"),        ITEM_MODSEQ,        FETCH(MODSEQ)},
 };
 #undef FETCH
 
@@ -272,6 +273,9 @@ void wire_parse_fetch(struct wire_parse *w)
         while (!wire_bad(w) && cur_accept(&w->c, ' '));
         (void)wire_expect(w, ')', "The list of FETCH items is not ended");
     }
+    wire_fetch_modifiers(w, f.request);
+    if (f.request->changed_since) /* RFC 7162 section 3.1.4.1 */
+        add_item(&f, ITEM_MODSEQ);
     if (w->cmd->uid)
         add_item(&f, ITEM_UID);
     buf_free(&f.label);

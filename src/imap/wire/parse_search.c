@@ -16,7 +16,8 @@ enum key_argument {
     KEY_DATE,
     KEY_UID,
     KEY_NOT,
-    KEY_OR
+    KEY_OR,
+    KEY_MODSEQ
 };
 
 struct key {
@@ -42,6 +43,7 @@ static const struct key keys[] = {
     {STR_INIT("HEADER"),     KEY_HEADER,    OP(HEADER)},
     {STR_INIT("KEYWORD"),    KEY_KEYWORD,   OP(KEYWORD)},
     {STR_INIT("LARGER"),     KEY_NUMBER,    OP(LARGER)},
+    {STR_INIT("MODSEQ"),     KEY_MODSEQ,    OP(MODSEQ)},
     {STR_INIT("NEW"),        KEY_NONE,      OP(NEW)},
     {STR_INIT("NOT"),        KEY_NOT,       OP(NOT)},
     {STR_INIT("OLD"),        KEY_NONE,      OP(OLD)},
@@ -154,6 +156,21 @@ static ProtobufCBinaryData text(struct wire_parse *w)
     return pb_bytes(s);
 }
 
+/* RFC 7162 section 3.1.5. Modseqs are of messages here: whose flag it was does not matter. */
+static uint64_t modseq_key(struct wire_parse *w)
+{
+    if (cur_peek(&w->c) == '"') {
+        (void)wire_string(w);
+        (void)wire_space(w);
+        bool kind = cur_accept_istr(&w->c, STR("all")) || cur_accept_istr(&w->c, STR("priv")) ||
+                    cur_accept_istr(&w->c, STR("shared"));
+        if (!kind)
+            (void)wire_fail(w, "MODSEQ of a flag is of kind all, priv or shared");
+        (void)wire_space(w);
+    }
+    return wire_modseq(w);
+}
+
 static void argument_key(struct program *p, const struct key *key)
 {
     struct wire_parse *w = p->w;
@@ -171,6 +188,8 @@ static void argument_key(struct program *p, const struct key *key)
     (void)wire_space(w);
     if (key->argument == KEY_DATE)
         node->date = wire_date(w);
+    else if (key->argument == KEY_MODSEQ)
+        node->number = modseq_key(w);
     else if (key->argument == KEY_NUMBER)
         node->number = cur_decimal(&w->c, INT64_MAX);
     else
@@ -253,6 +272,7 @@ static void charset(struct wire_parse *w)
 void wire_parse_search(struct wire_parse *w)
 {
     (void)wire_space(w);
+    uint32_t returns = wire_search_returns(w);
     charset(w);
     if (w->cmd->bad_charset) { /* its keys cannot be understood */
         w->cmd->frame = 0;
@@ -270,5 +290,6 @@ void wire_parse_search(struct wire_parse *w)
     m->nodes = p.nodes;
     m->n_nodes = p.n;
     m->uid = w->cmd->uid;
+    m->returns = returns;
     w->cmd->request = &m->base;
 }

@@ -29,7 +29,7 @@ void wire_parse_close(struct wire_parse *w)
     Thurn__ImapClose *m = WIRE_NEW(w, ImapClose, imap_close);
     if (!m)
         return;
-    m->expunge = true;
+    m->expunge = w->cmd->verb == IMAP_CLOSE;
     w->cmd->request = &m->base;
 }
 
@@ -68,6 +68,7 @@ void wire_parse_select(struct wire_parse *w)
     (void)wire_space(w);
     m->mailbox = pb_bytes(wire_mailbox(w));
     m->examine = w->cmd->verb == IMAP_EXAMINE;
+    wire_select_parameters(w, m);
     w->cmd->request = &m->base;
 }
 
@@ -141,12 +142,25 @@ void wire_parse_subscribe(struct wire_parse *w)
 static uint32_t status_item(struct str name)
 {
     static const struct str items[] = {STR_INIT("MESSAGES"), STR_INIT("RECENT"),
-                                       STR_INIT("UIDNEXT"), STR_INIT("UIDVALIDITY"),
-                                       STR_INIT("UNSEEN")};
+                                       STR_INIT("UIDNEXT"),  STR_INIT("UIDVALIDITY"),
+                                       STR_INIT("UNSEEN"),   STR_INIT("HIGHESTMODSEQ")};
     for (uint32_t i = 0; i < ARRAY_LEN(items); i++)
         if (str_ieq(name, items[i]))
             return 1U << i;
     return 0;
+}
+
+uint32_t wire_status_items(struct wire_parse *w)
+{
+    uint32_t items = 0;
+    do {
+        uint32_t item = status_item(wire_atom(w));
+        if (!item)
+            (void)wire_fail(w, "There is no such status item");
+        items |= item;
+    } while (!wire_bad(w) && cur_accept(&w->c, ' '));
+    (void)wire_expect(w, ')', "The list of status items is not ended");
+    return items;
 }
 
 void wire_parse_status(struct wire_parse *w)
@@ -158,13 +172,7 @@ void wire_parse_status(struct wire_parse *w)
     m->mailbox = pb_bytes(wire_mailbox(w));
     (void)wire_space(w);
     (void)wire_expect(w, '(', "A list of status items is missing");
-    do {
-        uint32_t item = status_item(wire_atom(w));
-        if (!item)
-            (void)wire_fail(w, "There is no such status item");
-        m->items |= item;
-    } while (!wire_bad(w) && cur_accept(&w->c, ' '));
-    (void)wire_expect(w, ')', "The list of status items is not ended");
+    m->items = wire_status_items(w);
     w->cmd->request = &m->base;
 }
 
@@ -214,6 +222,7 @@ void wire_parse_store(struct wire_parse *w)
     (void)wire_space(w);
     m->set = wire_set(w, w->cmd->uid);
     (void)wire_space(w);
+    wire_store_modifiers(w, m);
     if (cur_accept(&w->c, '+'))
         m->mode = THURN__IMAP_STORE__MODE__ADD;
     else if (cur_accept(&w->c, '-'))
@@ -235,5 +244,6 @@ void wire_parse_copy(struct wire_parse *w)
     m->set = wire_set(w, w->cmd->uid);
     (void)wire_space(w);
     m->mailbox = pb_bytes(wire_mailbox(w));
+    m->move = w->cmd->verb == IMAP_MOVE;
     w->cmd->request = &m->base;
 }

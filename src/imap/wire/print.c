@@ -69,15 +69,52 @@ static void print_permanent_flags(struct buf *out, const ProtobufCBinaryData *ke
             n < KEYWORDS_MAX ? STR(" \\*)] Flags permitted\r\n") : STR(")] Flags permitted\r\n"));
 }
 
+static void print_ok_code(struct buf *out, const char *code, uint64_t value, const char *text)
+{
+    buf_put(out, STR("* OK ["));
+    buf_put(out, str_c(code));
+    buf_decimal(out, value);
+    buf_put(out, STR("] "));
+    buf_put(out, str_c(text));
+    buf_put(out, str_c(CRLF));
+}
+
+static void print_copied(struct buf *out, uint32_t uidvalidity, Thurn__NumRange *const *from,
+                         size_t n_from, Thurn__NumRange *const *to, size_t n_to)
+{
+    buf_put(out, STR("[COPYUID "));
+    buf_decimal(out, uidvalidity);
+    buf_byte(out, ' ');
+    wire_print_ranges(out, from, n_from);
+    buf_byte(out, ' ');
+    wire_print_ranges(out, to, n_to);
+    buf_put(out, STR("] "));
+}
+
+/* A client that is told modseqs may be told nothing else (STORE .SILENT). */
+static bool row_shows_flags(const Thurn__FetchRow *row)
+{
+    return row->items & THURN__FETCH_ITEM__FETCH_FLAGS ||
+           !(row->items & THURN__FETCH_ITEM__FETCH_MODSEQ);
+}
+
 static void print_flag_row(struct buf *out, const Thurn__FetchRow *row,
                            const struct imap_view_names *names, bool with_uid)
 {
+    bool flags = row_shows_flags(row);
     wire_print_row_head(out, row->seq);
-    buf_put(out, STR("FLAGS "));
-    wire_print_flags(out, row->system, row->keywords, names);
+    if (flags) {
+        buf_put(out, STR("FLAGS "));
+        wire_print_flags(out, row->system, row->keywords, names);
+    }
     if (with_uid) {
-        buf_put(out, STR(" UID "));
+        buf_put(out, flags ? STR(" UID ") : STR("UID "));
         buf_decimal(out, row->uid);
+    }
+    if (row->items & THURN__FETCH_ITEM__FETCH_MODSEQ) {
+        buf_put(out, flags || with_uid ? STR(" MODSEQ (") : STR("MODSEQ ("));
+        buf_decimal(out, row->modseq);
+        buf_byte(out, ')');
     }
     buf_put(out, STR(")\r\n"));
 }
@@ -85,6 +122,14 @@ static void print_flag_row(struct buf *out, const Thurn__FetchRow *row,
 void imap_print_updates(struct buf *out, const Thurn__ImapUpdates *u, struct imap_view_names *names,
                         bool uid_command)
 {
+    if (u->highest_modseq)
+        print_ok_code(out, "HIGHESTMODSEQ ", u->highest_modseq, "Changes are told with modseqs");
+    if (u->n_moved_from && u->n_moved_to) {
+        buf_put(out, STR("* OK "));
+        print_copied(out, u->moved_uidvalidity, u->moved_from, u->n_moved_from, u->moved_to,
+                     u->n_moved_to);
+        buf_put(out, STR("Moved\r\n"));
+    }
     for (size_t i = 0; i < u->n_expunged; i++)
         print_number_line(out, u->expunged[i], "EXPUNGE");
     if (u->has_exists) {
@@ -103,32 +148,53 @@ void imap_print_updates(struct buf *out, const Thurn__ImapUpdates *u, struct ima
 
 /* ----------------------------------------------------------------------------- mailbox listings */
 
-static void print_attributes(struct buf *out, const Thurn__ImapMailboxRow *row)
+/* Names that Gmail gave to special uses before RFC 6154; the others are the same. */
+static const struct wire_named_bit xlist_uses[] = {
+    {STR_INIT(" \\AllMail"), 1}, {STR_INIT(" \\Starred"), 8}, {STR_INIT(" \\Spam"), 16}};
+
+static struct str special_use_name(const struct wire_named_bit *use, unsigned options)
 {
-    /* Without LIST-EXTENDED there is no \NonExistent: what is not there cannot be selected. */
-    if (row->no_select || row->no_exist)
-        buf_put(out, STR("\\Noselect"));
-    if (row->name.len == 0) /* the answer that tells the separator */
-        return;
-    if (row->no_select || row->no_exist)
-        buf_byte(out, ' ');
-    buf_put(out, row->has_children ? STR("\\HasChildren") : STR("\\HasNoChildren"));
-    for (size_t i = 0; i < ARRAY_LEN(wire_special_uses); i++)
-        if (row->special_use & wire_special_uses[i].bit)
-            buf_put(out, wire_special_uses[i].name);
+    for (size_t i = 0; options & IMAP_LIST_XLIST && i < ARRAY_LEN(xlist_uses); i++)
+        if (xlist_uses[i].bit == use->bit)
+            return xlist_uses[i].name;
+    return use->name;
 }
 
-void imap_print_mailboxes(struct buf *out, const Thurn__ImapMailboxes *m, unsigned options)
+static void print_attributes(struct buf *out, const Thurn__ImapMailboxRow *row, unsigned options)
+{
+    /* Without LIST-EXTENDED there is no \NonExistent: what is not there cannot be selected. */
+    bool no_exist = row->no_exist && options & IMAP_LIST_EXTENDED;
+    bool no_select = row->no_select || row->no_exist;
+    if (no_select)
+        buf_put(out, no_exist ? STR("\\NonExistent") : STR("\\Noselect"));
+    if (row->name.len == 0) /* the answer that tells the separator */
+        return;
+    if (no_select)
+        buf_byte(out, ' ');
+    buf_put(out, row->has_children ? STR("\\HasChildren") : STR("\\HasNoChildren"));
+    if (row->subscribed && options & IMAP_LIST_SUBSCRIBED)
+        buf_put(out, STR(" \\Subscribed"));
+    if (options & IMAP_LIST_XLIST && str_eq(pb_str(row->name), STR("INBOX")))
+        buf_put(out, STR(" \\Inbox"));
+    for (size_t i = 0; i < ARRAY_LEN(wire_special_uses); i++)
+        if (row->special_use & wire_special_uses[i].bit)
+            buf_put(out, special_use_name(&wire_special_uses[i], options));
+}
+
+void imap_print_mailboxes(struct buf *out, const Thurn__ImapMailboxes *m, unsigned options,
+                          uint32_t status_items)
 {
     for (size_t i = 0; i < m->n_rows; i++) {
         const Thurn__ImapMailboxRow *row = m->rows[i];
-        if ((options & IMAP_LIST_SPECIAL_USE_ONLY) && !row->special_use)
-            continue;
-        buf_put(out, options & IMAP_LIST_LSUB ? STR("* LSUB (") : STR("* LIST ("));
-        print_attributes(out, row);
+        buf_put(out, options & IMAP_LIST_LSUB    ? STR("* LSUB (")
+                     : options & IMAP_LIST_XLIST ? STR("* XLIST (")
+                                                 : STR("* LIST ("));
+        print_attributes(out, row, options);
         buf_put(out, STR(") \"/\" "));
         print_mailbox(out, pb_str(row->name));
-        buf_put(out, str_c(CRLF));
+        buf_put(out, row->child_info ? STR(" (CHILDINFO (\"SUBSCRIBED\"))\r\n") : STR("\r\n"));
+        if (row->mailbox_status)
+            imap_print_status(out, pb_str(row->name), status_items, row->mailbox_status);
     }
 }
 
@@ -137,11 +203,11 @@ void imap_print_status(struct buf *out, struct str mailbox, uint32_t items,
 {
     const struct {
         struct str name;
-        uint32_t value;
+        uint64_t value;
     } values[] = {
         {STR(" MESSAGES "), row->messages}, {STR(" RECENT "), row->recent},
         {STR(" UIDNEXT "), row->uidnext},   {STR(" UIDVALIDITY "), row->uidvalidity},
-        {STR(" UNSEEN "), row->unseen},
+        {STR(" UNSEEN "), row->unseen},     {STR(" HIGHESTMODSEQ "), row->highest_modseq},
     };
     buf_put(out, STR("* STATUS "));
     print_mailbox(out, mailbox);
@@ -157,17 +223,7 @@ void imap_print_status(struct buf *out, struct str mailbox, uint32_t items,
     buf_put(out, STR(")\r\n"));
 }
 
-/* ---------------------------------------------------------------------------- SELECT and SEARCH */
-
-static void print_ok_code(struct buf *out, const char *code, uint64_t value, const char *text)
-{
-    buf_put(out, STR("* OK ["));
-    buf_put(out, str_c(code));
-    buf_decimal(out, value);
-    buf_put(out, STR("] "));
-    buf_put(out, str_c(text));
-    buf_put(out, str_c(CRLF));
-}
+/* ---------------------------------------------------------------------------- SELECT and ENABLE */
 
 void imap_print_selected(struct buf *out, const Thurn__ImapSelected *s)
 {
@@ -179,18 +235,16 @@ void imap_print_selected(struct buf *out, const Thurn__ImapSelected *s)
         print_ok_code(out, "UNSEEN ", s->first_unseen, "First unseen message");
     print_ok_code(out, "UIDVALIDITY ", s->uidvalidity, "UIDs valid");
     print_ok_code(out, "UIDNEXT ", s->uidnext, "Predicted next UID");
+    if (s->highest_modseq)
+        print_ok_code(out, "HIGHESTMODSEQ ", s->highest_modseq, "Highest modseq");
 }
 
-void imap_print_numbers(struct buf *out, const Thurn__ImapNumbers *n, bool first, bool last)
+void imap_print_enabled(struct buf *out, uint32_t extensions)
 {
-    if (first)
-        buf_put(out, STR("* SEARCH"));
-    for (size_t i = 0; n && i < n->n_numbers; i++) {
-        buf_byte(out, ' ');
-        buf_decimal(out, n->numbers[i]);
-    }
-    if (last)
-        buf_put(out, str_c(CRLF));
+    buf_put(out, STR("* ENABLED"));
+    if (extensions & THURN__EXTENSION__EXTENSION_CONDSTORE)
+        buf_put(out, STR(" CONDSTORE"));
+    buf_put(out, str_c(CRLF));
 }
 
 /* ---------------------------------------------------------------------- codes of tagged answers */
@@ -204,14 +258,10 @@ static void print_append_uid(struct buf *out, const Thurn__ImapDone *d)
     buf_put(out, STR("] "));
 }
 
-static void print_copy_uid(struct buf *out, const Thurn__ImapDone *d)
+static void print_modified(struct buf *out, const Thurn__ImapDone *d)
 {
-    buf_put(out, STR("[COPYUID "));
-    buf_decimal(out, d->uidvalidity);
-    buf_byte(out, ' ');
-    wire_print_ranges(out, d->source_uids, d->n_source_uids);
-    buf_byte(out, ' ');
-    wire_print_ranges(out, d->target_uids, d->n_target_uids);
+    buf_put(out, STR("[MODIFIED "));
+    wire_print_ranges(out, d->modified, d->n_modified);
     buf_put(out, STR("] "));
 }
 
@@ -220,7 +270,10 @@ static void print_success_code(struct buf *out, enum imap_verb verb, const Thurn
     if (verb == IMAP_APPEND && d->n_target_uids)
         print_append_uid(out, d);
     else if (verb == IMAP_COPY && d->n_source_uids && d->n_target_uids)
-        print_copy_uid(out, d);
+        print_copied(out, d->uidvalidity, d->source_uids, d->n_source_uids, d->target_uids,
+                     d->n_target_uids);
+    else if (verb == IMAP_STORE && d->n_modified)
+        print_modified(out, d);
     else if ((verb == IMAP_SELECT || verb == IMAP_EXAMINE) && d->selected)
         buf_put(out, d->selected->read_only ? STR("[READ-ONLY] ") : STR("[READ-WRITE] "));
 }

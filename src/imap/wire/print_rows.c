@@ -50,6 +50,7 @@ static const uint32_t item_bits[ITEMS] = {
     [ITEM_ENVELOPE] = THURN__FETCH_ITEM__FETCH_RECORD,
     [ITEM_BODY] = THURN__FETCH_ITEM__FETCH_RECORD,
     [ITEM_BODYSTRUCTURE] = THURN__FETCH_ITEM__FETCH_RECORD,
+    [ITEM_MODSEQ] = THURN__FETCH_ITEM__FETCH_MODSEQ,
 };
 
 static void separate(struct imap_fetch_printer *f, struct buf *out)
@@ -92,6 +93,11 @@ static void print_item(struct imap_fetch_printer *f, struct buf *out, enum wire_
         buf_put(out, STR("RFC822.SIZE "));
         buf_decimal(out, row->size);
         break;
+    case ITEM_MODSEQ:
+        buf_put(out, STR("MODSEQ ("));
+        buf_decimal(out, row->modseq);
+        buf_byte(out, ')');
+        break;
     default: print_from_record(out, item, row, email); break;
     }
 }
@@ -113,9 +119,10 @@ static void print_items(struct imap_fetch_printer *f, struct buf *out, const Thu
         shown |= item_bits[item];
     }
     /* Changed in passing (\Seen), or known anyway. */
-    for (enum wire_item item = ITEM_FLAGS; item <= ITEM_UID; item++)
-        if (row->items & item_bits[item] & ~shown)
-            print_item(f, out, item, row, NULL);
+    static const enum wire_item known[] = {ITEM_FLAGS, ITEM_UID, ITEM_MODSEQ};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (row->items & item_bits[known[i]] & ~shown)
+            print_item(f, out, known[i], row, NULL);
     arena_free(&a);
 }
 

@@ -48,7 +48,7 @@ enum wire_when {
   X(RENAME,       AFTER,  NO,  rename,       RENAME,    "",                   NEVER,    "6.3.5")   \
   X(SUBSCRIBE,    AFTER,  NO,  subscribe,    SUBSCRIBE, "",                   NEVER,    "6.3.6")   \
   X(UNSUBSCRIBE,  AFTER,  NO,  subscribe,    SUBSCRIBE, "",                   NEVER,    "6.3.7")   \
-  X(LIST,         AFTER,  NO,  list,         LIST,      "SPECIAL-USE",        ALWAYS,   "RFC6154") \
+  X(LIST,         AFTER,  NO,  list,         LIST,      "LIST-EXTENDED",      ALWAYS,   "RFC5258") \
   X(LSUB,         AFTER,  NO,  lsub,         LIST,      "",                   NEVER,    "6.3.9")   \
   X(STATUS,       AFTER,  NO,  status,       STATUS,    "",                   NEVER,    "6.3.10")  \
   X(APPEND,       AFTER,  NO,  append,       APPEND,    "",                   NEVER,    "6.3.11")  \
@@ -59,13 +59,23 @@ enum wire_when {
   X(FETCH,        OPEN,   UID, fetch,        FETCH,     "",                   NEVER,    "6.4.5")   \
   X(STORE,        OPEN,   UID, store,        STORE,     "",                   NEVER,    "6.4.6")   \
   X(COPY,         OPEN,   UID, copy,         COPY,      "",                   NEVER,    "6.4.7")   \
-  X(IDLE,         AFTER,  NO,  idle,         IDLE,      "IDLE",               ALWAYS,   "RFC2177")
+  X(IDLE,         AFTER,  NO,  idle,         IDLE,      "IDLE",               ALWAYS,   "RFC2177") \
+  X(UNSELECT,     OPEN,   NO,  close,        CLOSE,     "UNSELECT",           ALWAYS,   "RFC3691") \
+  X(NAMESPACE,    AFTER,  NO,  none,         NONE,      "NAMESPACE",          ALWAYS,   "RFC2342") \
+  X(ID,           ANY,    NO,  id,           NONE,      "ID",                 ALWAYS,   "RFC2971") \
+  X(ENABLE,       AFTER,  NO,  enable,       ENABLE,    "ENABLE",             ALWAYS,   "RFC5161") \
+  X(MOVE,         OPEN,   UID, copy,         COPY,      "MOVE",               ALWAYS,   "RFC6851") \
+  X(XLIST,        AFTER,  NO,  xlist,        LIST,      "XLIST",              ALWAYS,   "Gmail")
 
 /* What works without a command of its own: capability, when it is shown, RFC, and where it is. */
 #define IMAP_EXTENSIONS(X)                                   \
     X("LITERAL+", ALWAYS,       "RFC 7888", "collect.c")      \
     X("SASL-IR",  BEFORE_LOGIN, "RFC 4959", "parse_simple.c") \
-    X("CHILDREN", ALWAYS,       "RFC 3348", "print.c")
+    X("CHILDREN", ALWAYS,       "RFC 3348", "print.c")        \
+    X("SPECIAL-USE", ALWAYS,    "RFC 6154", "parse_list.c")   \
+    X("LIST-STATUS", ALWAYS,    "RFC 5819", "parse_list.c")   \
+    X("ESEARCH",  ALWAYS,       "RFC 4731", "parse_search.c") \
+    X("CONDSTORE", ALWAYS,      "RFC 7162", "parse_modifiers.c")
 /* clang-format on */
 
 enum {
@@ -73,6 +83,9 @@ enum {
     WIRE_NAME_MAX = 1000,   /* bytes of a mailbox name in UTF-8 */
     WIRE_KEYWORD_MAX = 255, /* bytes of a keyword */
     WIRE_SECTIONS_MAX = 64, /* FetchRow.nil has a bit for each */
+    WIRE_ID_FIELDS = 30, /* RFC 2971 section 3.3, with the lengths of name and value */
+    WIRE_ID_NAME = 30,
+    WIRE_ID_VALUE = 1024,
     WIRE_SEARCH_NODES = 2000,
     WIRE_SEARCH_DEPTH = 60, /* the backend compiles programs 64 deep */
 };
@@ -135,6 +148,17 @@ struct str wire_mailbox_canonical(struct str utf8);
 struct str wire_mailbox_decode(struct wire_parse *w, struct str raw);
 uint32_t wire_number(struct wire_parse *w);
 uint32_t wire_nz_number(struct wire_parse *w);
+/* mod-sequence-valzer, RFC 7162. */
+uint64_t wire_modseq(struct wire_parse *w);
+/* The status items from behind "(" to ")", as bits of ImapStatus. */
+uint32_t wire_status_items(struct wire_parse *w);
+/* What may stand in parentheses behind the arguments of SELECT and FETCH, and inside those of
+ * STORE (RFC 4466, RFC 7162): nothing is taken if there is nothing. */
+void wire_select_parameters(struct wire_parse *w, Thurn__ImapSelect *m);
+void wire_fetch_modifiers(struct wire_parse *w, Thurn__ImapFetch *m);
+void wire_store_modifiers(struct wire_parse *w, Thurn__ImapStore *m);
+/* The options of SEARCH RETURN (RFC 4731), with the space behind them. */
+uint32_t wire_search_returns(struct wire_parse *w);
 /* sequence-set; NULL if it is wrong. */
 Thurn__ImapSet *wire_set(struct wire_parse *w, bool uid);
 /* flag-list; with `bare` also flags without parentheses. NULL if it is wrong. */
@@ -174,6 +198,7 @@ enum wire_item {
     ITEM_ENVELOPE,
     ITEM_BODY,
     ITEM_BODYSTRUCTURE,
+    ITEM_MODSEQ,
     ITEMS,
 };
 

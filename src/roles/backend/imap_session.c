@@ -27,6 +27,7 @@ static const struct chan_rule imap_rules[] = {
     {RPC_IMAP_STORE,     LOGGED_IN},
     {RPC_IMAP_COPY,      LOGGED_IN},
     {RPC_IMAP_IDLE,      LOGGED_IN},
+    {RPC_IMAP_ENABLE,    LOGGED_IN},
 };
 /* clang-format on */
 

@@ -11,15 +11,6 @@ static void imap_answer_broken(struct imap_client *i, struct err why)
     imap_lost(&i->c);
 }
 
-/* The line of SEARCH results is one, whatever comes between its frames. */
-static void imap_end_numbers(struct imap_client *i, struct buf *out)
-{
-    if (i->numbers != NUMBERS_OPEN)
-        return;
-    imap_print_numbers(out, NULL, false, true);
-    i->numbers = NUMBERS_ENDED;
-}
-
 static void imap_answer_rows(struct imap_client *i, const Thurn__ImapRows *rows, struct str raw)
 {
     struct buf *out = client_out(&i->c);
@@ -38,21 +29,21 @@ static void imap_answer_updates(struct imap_client *i, const Thurn__ImapUpdates 
         return;
     }
     struct buf *out = client_out(&i->c);
-    imap_end_numbers(i, out);
+    imap_end_numbers(&i->numbers, out);
     imap_print_updates(out, u, &i->names, i->cmd.uid);
     client_flush(&i->c);
 }
 
 static void imap_answer_mailboxes(struct imap_client *i, const Thurn__ImapMailboxes *m)
 {
-    imap_print_mailboxes(client_out(&i->c), m, i->cmd.list_options);
+    const Thurn__ImapList *asked = (const Thurn__ImapList *)i->cmd.request;
+    imap_print_mailboxes(client_out(&i->c), m, i->cmd.list_options, asked->status_items);
     client_flush(&i->c);
 }
 
 static void imap_answer_numbers(struct imap_client *i, const Thurn__ImapNumbers *n)
 {
-    imap_print_numbers(client_out(&i->c), n, i->numbers != NUMBERS_OPEN, false);
-    i->numbers = NUMBERS_OPEN;
+    imap_print_numbers(&i->numbers, client_out(&i->c), &i->cmd, n);
     client_flush(&i->c);
 }
 
@@ -80,19 +71,25 @@ static void imap_done_status(struct imap_client *i, const Thurn__ImapDone *d, st
 /* What a command shows at its end, and what it makes of the connection's state. */
 static void imap_done_effects(struct imap_client *i, const Thurn__ImapDone *d, struct buf *out)
 {
+    static const Thurn__ImapNumbers nothing_found = THURN__IMAP_NUMBERS__INIT;
     bool ok = d->status->code == THURN__CODE__DONE;
     switch (i->cmd.verb) {
     case IMAP_SELECT:
     case IMAP_EXAMINE: imap_done_select(i, d, out); break;
     case IMAP_CLOSE:
+    case IMAP_UNSELECT:
         if (ok)
             i->state = IMAP_AUTHENTICATED;
         break;
     case IMAP_STATUS: imap_done_status(i, d, out); break;
     case IMAP_SEARCH:
-        if (ok && i->numbers == NUMBERS_NONE)
-            imap_print_numbers(out, NULL, true, true);
-        imap_end_numbers(i, out);
+        if (ok)
+            imap_print_numbers(&i->numbers, out, &i->cmd, &nothing_found);
+        imap_end_numbers(&i->numbers, out);
+        break;
+    case IMAP_ENABLE:
+        if (ok)
+            imap_print_enabled(out, ((const Thurn__ImapEnable *)i->cmd.request)->extensions);
         break;
     default: break;
     }

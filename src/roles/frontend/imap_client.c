@@ -16,7 +16,7 @@ static void imap_forget_command(struct imap_client *i)
 {
     imap_fetch_printer_free(i->printer);
     i->printer = NULL;
-    i->numbers = NUMBERS_NONE;
+    i->numbers = (struct imap_numbers){0};
     i->idle_bad = false;
     body_free(&i->body);
     arena_free(&i->arena);
@@ -63,6 +63,7 @@ static enum client_asks imap_asks(enum imap_verb verb)
     case IMAP_LOGIN:
     case IMAP_AUTHENTICATE: return ASKS_STATUS;
     case IMAP_LIST:
+    case IMAP_XLIST:
     case IMAP_LSUB: return ASKS_LIST;
     case IMAP_SEARCH: return ASKS_SEARCH;
     case IMAP_FETCH: return ASKS_FETCH;
@@ -92,8 +93,8 @@ void imap_lost(struct client *c)
         client_end(c); /* the client is inside a literal: it would take any word for its content */
         return;
     }
-    if (i->numbers == NUMBERS_OPEN)
-        conn_write(c->conn, STR("\r\n"));
+    imap_end_numbers(&i->numbers, client_out(c));
+    client_flush(c);
     if (i->state != IMAP_NOT_AUTHENTICATED)
         client_goodbye(c, GOODBYE_BACKEND);
     else if (i->cmd.request)
@@ -113,23 +114,6 @@ void imap_put_capability(struct imap_client *i, struct buf *out)
 {
     bool starttls = !i->c.tls && tls_server_has_certificate(i->c.fe->tls);
     imap_print_capability(out, i->state, starttls, imap_may_login(i));
-}
-
-static void imap_capability(struct imap_client *i)
-{
-    struct buf *out = client_out(&i->c);
-    buf_put(out, STR("* "));
-    imap_put_capability(i, out);
-    buf_put(out, STR("\r\n"));
-    client_flush(&i->c);
-    imap_finish(i, STR("OK"), STR("Completed"));
-}
-
-static void imap_logout(struct imap_client *i)
-{
-    conn_write(i->c.conn, STR("* BYE Logging out\r\n"));
-    imap_finish(i, STR("OK"), STR("Completed"));
-    client_end(&i->c);
 }
 
 static void imap_noop(struct imap_client *i)
@@ -159,6 +143,8 @@ static void (*const imap_runs[IMAP_VERBS])(struct imap_client *i) = {
     [IMAP_LOGIN] = imap_login,
     [IMAP_SEARCH] = imap_search,
     [IMAP_IDLE] = imap_idle,
+    [IMAP_NAMESPACE] = imap_namespace,
+    [IMAP_ID] = imap_id,
 };
 
 static void imap_run(struct imap_client *i)

@@ -6,9 +6,6 @@
 #include "roles/frontend/body.h"
 #include "roles/frontend/frontend.h"
 
-/* The one line of SEARCH results. */
-enum imap_numbers { NUMBERS_NONE, NUMBERS_OPEN, NUMBERS_ENDED };
-
 struct imap_client {
     struct client c;
     struct imap_parser parser;
@@ -17,9 +14,10 @@ struct imap_client {
     struct imap_command cmd;      /* being worked on; its slices are in the arena */
     struct imap_view_names names; /* keywords of the selected mailbox */
     struct imap_fetch_printer *printer;
-    enum imap_numbers numbers;
-    bool idle_bad;        /* IDLE was ended by something other than DONE */
-    uint64_t append_left; /* bytes of the literal still to come */
+    struct imap_numbers numbers; /* the one line of SEARCH results */
+    bool identified;             /* ID has been logged */
+    bool idle_bad;               /* IDLE was ended by something other than DONE */
+    uint64_t append_left;        /* bytes of the literal still to come */
     struct body body;
 };
 
@@ -54,6 +52,12 @@ void imap_login_done(struct imap_client *i, const Thurn__ImapDone *d);
 
 /* imap_append.c: the literal with the message follows. */
 void imap_append(struct imap_client *i, const struct imap_parsed *p);
+
+/* imap_self.c: what the frontend answers by itself. */
+void imap_capability(struct imap_client *i);
+void imap_logout(struct imap_client *i);
+void imap_namespace(struct imap_client *i);
+void imap_id(struct imap_client *i);
 
 /* imap_idle.c */
 void imap_idle(struct imap_client *i);

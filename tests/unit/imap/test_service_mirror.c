@@ -6,17 +6,19 @@
 
 #include "test_service_rig.h"
 
-enum { CLIENTS = 3, MESSAGES = 400, UIDS = 1, FLAGS = 2 };
+enum { CLIENTS = 3, MESSAGES = 400, UIDS = 1, FLAGS = 2, MODSEQS = 32 };
 
 struct mirror_message {
     uint32_t uid;   /* 0: not known yet */
     uint32_t flags; /* without \Recent */
     uint64_t keywords;
+    uint64_t modseq; /* known by clients with CONDSTORE */
 };
 struct mirror {
     struct client *client;
     struct mirror_message messages[MESSAGES];
     uint32_t n;
+    bool condstore;
     bool no_expunge; /* a command by sequence number runs */
 };
 static struct mirror mirrors[CLIENTS + 1];
@@ -28,6 +30,12 @@ static void hear_row(struct mirror *m, const Thurn__FetchRow *r)
     if (r->items & UIDS) {
         assert_true(message->uid == 0 || message->uid == r->uid);
         message->uid = r->uid;
+    }
+    /* Whoever wants modseqs is told no flags without. */
+    assert_true(!m->condstore || !(r->items & FLAGS) || r->items & MODSEQS);
+    if (r->items & MODSEQS) {
+        assert_true(r->modseq >= message->modseq);
+        message->modseq = r->modseq;
     }
     if (r->items & FLAGS) {
         message->flags = r->system & 31;
@@ -100,7 +108,9 @@ static void step(struct mirror *m, uint64_t x)
     uint32_t flags = (uint32_t)(x >> 44) & 31;
     int mode = (int)(x >> 50) % 3;
     const char *keyword = x >> 54 & 1 ? "one" : x >> 55 & 1 ? "two" : NULL;
-    switch (x % 10) {
+    switch (x % 12) {
+    case 10: ask_move(c, uid, true, x >> 60 & 1 ? "INBOX" : "Away"); break;
+    case 11: ask_move(c, seq, false, x >> 60 & 1 ? "INBOX" : "Away"); break;
     case 0:
     case 1:
         if (m->n < 40)
@@ -112,7 +122,7 @@ static void step(struct mirror *m, uint64_t x)
         break;
     case 3: ask_expunge(c, NULL); break;
     case 4: ask_expunge(c, uid); break;
-    case 5: ask_store(c, uid, true, mode, false, flags, keyword); break;
+    case 5: ask_store(c, uid, true, mode, m->condstore && x >> 61 & 1, flags, keyword); break;
     case 6:
         m->no_expunge = true;
         ask_store(c, seq, false, mode, false, flags, keyword);
@@ -128,6 +138,22 @@ static void step(struct mirror *m, uint64_t x)
     client_said(c);
 }
 
+/* A silent STORE tells the modseq, and the client knows what it has asked for: here it looks. */
+static void look_at_flags(struct mirror *m)
+{
+    if (m->condstore)
+        ask_fetch(m->client, "1:*", true, FLAGS, NULL, false);
+    client_said(m->client);
+}
+
+/* Before anything is asked for again: what was told is all that there is to know. */
+static void same_modseqs(const struct mirror *a, const struct mirror *truth)
+{
+    assert_int_equal(a->n, truth->n);
+    for (uint32_t i = 0; a->condstore && i < a->n; i++)
+        assert_int_equal(a->messages[i].modseq, truth->messages[i].modseq);
+}
+
 static void same(const struct mirror *a, const struct mirror *b)
 {
     assert_int_equal(a->n, b->n);
@@ -138,10 +164,13 @@ static void same(const struct mirror *a, const struct mirror *b)
     }
 }
 
-static void mirror_open(struct mirror *m, struct rig *r, bool examine)
+static void mirror_open(struct mirror *m, struct rig *r, bool examine, bool condstore)
 {
     m->client = client_new(r);
     m->client->heard = hear;
+    m->condstore = condstore;
+    if (condstore)
+        ask_condstore(m->client);
     ask_select(m->client, "INBOX", examine);
     catch_up(m);
 }
@@ -150,19 +179,24 @@ static void rounds(struct rig *r, uint64_t seed, size_t slice_bytes)
 {
     uint64_t x = seed;
     memset(mirrors, 0, sizeof mirrors);
-    client_free(client_new(r)); /* fills in the host */
+    print_message("seed %" PRIu64 "\n", seed);
+    struct client *first = client_new(r); /* fills in the host */
+    ask_name(first, RPC_IMAP_CREATE, "Away");
+    client_free(first);
     r->host.slice_bytes = slice_bytes;
     for (size_t i = 0; i < CLIENTS; i++)
-        mirror_open(&mirrors[i], r, false);
+        mirror_open(&mirrors[i], r, false, i > 0);
     for (unsigned round = 0; round < 150; round++) {
         for (unsigned i = 0; i < 12; i++) {
             x ^= x << 13, x ^= x >> 7, x ^= x << 17;
             step(&mirrors[x / 1009 % CLIENTS], x);
         }
         struct mirror *truth = &mirrors[CLIENTS];
-        mirror_open(truth, r, true);
+        mirror_open(truth, r, true, true);
         for (size_t i = 0; i < CLIENTS; i++) {
             look_at_new_ones(&mirrors[i]);
+            same_modseqs(&mirrors[i], truth);
+            look_at_flags(&mirrors[i]);
             same(&mirrors[i], truth);
         }
         client_free(truth->client);

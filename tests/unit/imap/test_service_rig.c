@@ -71,9 +71,25 @@ static void say_flags(struct buf *b, uint32_t system, uint64_t keywords)
         buf_printf(b, "+%" PRIx64, keywords);
 }
 
+static void say_uids(struct buf *b, Thurn__NumRange **r, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        buf_printf(b, "%s%u:%u", i ? "," : "", r[i]->first, r[i]->last);
+}
+
 static void say_updates(struct buf *b, const Thurn__ImapUpdates *u)
 {
     buf_printf(b, "u[");
+    if (u->highest_modseq)
+        buf_printf(b, "modseq ");
+    if (u->n_moved_from) {
+        assert_int_not_equal(u->moved_uidvalidity, 0);
+        buf_printf(b, "moved ");
+        say_uids(b, u->moved_from, u->n_moved_from);
+        buf_byte(b, '>');
+        say_uids(b, u->moved_to, u->n_moved_to);
+        buf_byte(b, ' ');
+    }
     for (size_t i = 0; i < u->n_expunged; i++)
         buf_printf(b, "x%u ", u->expunged[i]);
     if (u->has_exists)
@@ -178,12 +194,6 @@ static void say_mailboxes(struct buf *b, const Thurn__ImapMailboxes *m)
     buf_printf(b, "] ");
 }
 
-static void say_uids(struct buf *b, Thurn__NumRange **r, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        buf_printf(b, "%s%u:%u", i ? "," : "", r[i]->first, r[i]->last);
-}
-
 static void say_done(struct client *c, const Thurn__ImapDone *d)
 {
     struct buf *b = &c->said;
@@ -205,6 +215,11 @@ static void say_done(struct client *c, const Thurn__ImapDone *d)
         say_uids(b, d->source_uids, d->n_source_uids);
         buf_printf(b, ">");
         say_uids(b, d->target_uids, d->n_target_uids);
+        buf_byte(b, ' ');
+    }
+    if (d->n_modified) {
+        buf_printf(b, "modified ");
+        say_uids(b, d->modified, d->n_modified);
         buf_byte(b, ' ');
     }
     if (d->status->code == THURN__CODE__DONE)
@@ -250,6 +265,8 @@ static struct err host_send(void *host_session, uint16_t type, uint32_t serial,
         buf_printf(&c->said, "n[");
         for (size_t i = 0; i < n->n_numbers; i++)
             buf_printf(&c->said, "%s%u", i ? " " : "", n->numbers[i]);
+        if (n->last)
+            buf_printf(&c->said, " of %u from %u to %u", n->count, n->min, n->max);
         buf_printf(&c->said, "] ");
         break;
     }
@@ -487,14 +504,32 @@ void ask_expunge(struct client *c, const char *uids)
     ask(c, RPC_IMAP_EXPUNGE, &m.base);
 }
 
-void ask_copy(struct client *c, const char *set, bool uid, const char *mailbox)
+static void copy(struct client *c, const char *set, bool uid, const char *mailbox, bool move)
 {
     struct arena a CLEANUP(arena_free);
     arena_init(&a, 1024 * 1024);
     Thurn__ImapCopy m = THURN__IMAP_COPY__INIT;
     m.set = set_of(&a, set, uid);
     m.mailbox = pb_bytes(str_c(mailbox));
+    m.move = move;
     ask(c, RPC_IMAP_COPY, &m.base);
+}
+
+void ask_copy(struct client *c, const char *set, bool uid, const char *mailbox)
+{
+    copy(c, set, uid, mailbox, false);
+}
+
+void ask_move(struct client *c, const char *set, bool uid, const char *mailbox)
+{
+    copy(c, set, uid, mailbox, true);
+}
+
+void ask_condstore(struct client *c)
+{
+    Thurn__ImapEnable m = THURN__IMAP_ENABLE__INIT;
+    m.extensions = THURN__EXTENSION__EXTENSION_CONDSTORE;
+    ask(c, RPC_IMAP_ENABLE, &m.base);
 }
 
 void ask_name(struct client *c, uint16_t type, const char *mailbox)

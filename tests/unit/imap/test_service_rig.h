@@ -62,6 +62,8 @@ void ask_fetch(struct client *c, const char *set, bool uid, uint32_t items, cons
                bool seen);
 void ask_expunge(struct client *c, const char *uids);
 void ask_copy(struct client *c, const char *set, bool uid, const char *mailbox);
+void ask_move(struct client *c, const char *set, bool uid, const char *mailbox);
+void ask_condstore(struct client *c);
 void ask_name(struct client *c, uint16_t type, const char *mailbox);
 void ask_list(struct client *c, const char *reference, const char *pattern, bool lsub);
 

@@ -20,18 +20,20 @@ static ProtobufCBinaryData bytes(const char *s)
 
 /* --------------------------------------------------------------------------------- capabilities */
 
+#define MORE                                                                                       \
+    "CREATE-SPECIAL-USE LIST-EXTENDED UIDPLUS IDLE UNSELECT NAMESPACE ID ENABLE MOVE XLIST "       \
+    "LITERAL+"
+#define REST " CHILDREN SPECIAL-USE LIST-STATUS ESEARCH CONDSTORE"
+
 static void capabilities_are_those_of_the_situation(void **state)
 {
     struct buf out = {0};
     imap_print_capability(&out, IMAP_NOT_AUTHENTICATED, true, false);
-    assert_printed(&out, "CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED CREATE-SPECIAL-USE "
-                         "SPECIAL-USE UIDPLUS IDLE LITERAL+ SASL-IR CHILDREN");
+    assert_printed(&out, "CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED " MORE " SASL-IR" REST);
     imap_print_capability(&out, IMAP_NOT_AUTHENTICATED, false, true);
-    assert_printed(&out, "CAPABILITY IMAP4rev1 AUTH=PLAIN CREATE-SPECIAL-USE SPECIAL-USE UIDPLUS "
-                         "IDLE LITERAL+ SASL-IR CHILDREN");
+    assert_printed(&out, "CAPABILITY IMAP4rev1 AUTH=PLAIN " MORE " SASL-IR" REST);
     imap_print_capability(&out, IMAP_SELECTED, true, true);
-    assert_printed(&out, "CAPABILITY IMAP4rev1 CREATE-SPECIAL-USE SPECIAL-USE UIDPLUS IDLE "
-                         "LITERAL+ CHILDREN");
+    assert_printed(&out, "CAPABILITY IMAP4rev1 " MORE REST);
 }
 
 static void what_is_announced_is_what_the_table_has(void **state)
@@ -151,15 +153,13 @@ static void mailboxes_are_listed_with_their_attributes(void **state)
     Thurn__ImapMailboxes m = THURN__IMAP_MAILBOXES__INIT;
     m.n_rows = 4, m.rows = rows;
     struct buf out = {0};
-    imap_print_mailboxes(&out, &m, 0);
+    imap_print_mailboxes(&out, &m, 0, 0);
     assert_printed(&out, "* LIST (\\HasChildren) \"/\" INBOX\r\n"
                          "* LIST (\\Noselect \\HasNoChildren) \"/\" \"Entw&APw-rfe &- mehr\"\r\n"
                          "* LIST (\\HasNoChildren \\Archive \\Sent) \"/\" \"a\\\"b\"\r\n"
                          "* LIST (\\Noselect) \"/\" \"\"\r\n");
-    imap_print_mailboxes(&out, &m, IMAP_LIST_SPECIAL_USE_ONLY);
-    assert_printed(&out, "* LIST (\\HasNoChildren \\Archive \\Sent) \"/\" \"a\\\"b\"\r\n");
     m.n_rows = 1;
-    imap_print_mailboxes(&out, &m, IMAP_LIST_LSUB);
+    imap_print_mailboxes(&out, &m, IMAP_LIST_LSUB, 0);
     assert_printed(&out, "* LSUB (\\HasChildren) \"/\" INBOX\r\n");
 }
 
@@ -206,11 +206,94 @@ static void search_results_are_one_line(void **state)
     Thurn__ImapNumbers n = THURN__IMAP_NUMBERS__INIT;
     n.n_numbers = 3, n.numbers = numbers;
     struct buf out = {0};
-    imap_print_numbers(&out, &n, true, false);
-    imap_print_numbers(&out, &n, false, true);
+    struct imap_command cmd = {.tag = STR("A1")};
+    struct imap_numbers line = {0}, empty = {0};
+    imap_print_numbers(&line, &out, &cmd, &n);
+    imap_print_numbers(&line, &out, &cmd, &n);
+    imap_end_numbers(&line, &out);
     assert_printed(&out, "* SEARCH 2 84 882 2 84 882\r\n");
-    imap_print_numbers(&out, NULL, true, true);
+    n.n_numbers = 0;
+    imap_print_numbers(&empty, &out, &cmd, &n);
+    imap_end_numbers(&empty, &out);
+    imap_end_numbers(&empty, &out);
     assert_printed(&out, "* SEARCH\r\n");
+}
+
+/* RFC 4731: ranges grow across frames; the summary comes with the last one. */
+static void extended_search_results_are_ranges_and_a_summary(void **state)
+{
+    uint32_t first[] = {1, 2, 5}, second[] = {6, 7, 9};
+    Thurn__ImapSearch search = THURN__IMAP_SEARCH__INIT;
+    search.returns = THURN__SEARCH_RETURN__RETURN_ALL | THURN__SEARCH_RETURN__RETURN_COUNT;
+    struct imap_command cmd = {.tag = STR("A\"1"), .uid = true, .request = &search.base};
+    Thurn__ImapNumbers n = THURN__IMAP_NUMBERS__INIT;
+    struct imap_numbers line = {0}, none = {0};
+    struct buf out = {0};
+    n.n_numbers = 3, n.numbers = first;
+    imap_print_numbers(&line, &out, &cmd, &n);
+    n.numbers = second;
+    n.last = true, n.min = 1, n.max = 9, n.count = 6, n.modseq = 77;
+    imap_print_numbers(&line, &out, &cmd, &n);
+    imap_end_numbers(&line, &out);
+    assert_printed(&out, "* ESEARCH (TAG \"A\\\"1\") UID ALL 1:2,5:7,9 COUNT 6 MODSEQ 77\r\n");
+    search.returns = THURN__SEARCH_RETURN__RETURN_MIN | THURN__SEARCH_RETURN__RETURN_MAX;
+    n = (Thurn__ImapNumbers)THURN__IMAP_NUMBERS__INIT;
+    n.last = true;
+    imap_print_numbers(&none, &out, &cmd, &n);
+    assert_printed(&out, "* ESEARCH (TAG \"A\\\"1\") UID\r\n");
+}
+
+static void changes_are_told_with_modseqs_to_those_who_want_them(void **state)
+{
+    Thurn__FetchRow row = THURN__FETCH_ROW__INIT;
+    Thurn__FetchRow *rows[] = {&row};
+    Thurn__NumRange from = THURN__NUM_RANGE__INIT, to = from;
+    Thurn__NumRange *moved_from[] = {&from}, *moved_to[] = {&to};
+    Thurn__ImapUpdates u = THURN__IMAP_UPDATES__INIT;
+    struct imap_view_names names = {0};
+    struct buf out = {0};
+    row.seq = 2, row.uid = 7, row.system = 1, row.modseq = 91;
+    row.items = THURN__FETCH_ITEM__FETCH_FLAGS | THURN__FETCH_ITEM__FETCH_MODSEQ;
+    u.n_flags = 1, u.flags = rows, u.highest_modseq = 90;
+    imap_print_updates(&out, &u, &names, false);
+    assert_printed(&out, "* OK [HIGHESTMODSEQ 90] Changes are told with modseqs\r\n"
+                         "* 2 FETCH (FLAGS (\\Seen) MODSEQ (91))\r\n");
+    row.items = THURN__FETCH_ITEM__FETCH_MODSEQ;
+    u.highest_modseq = 0;
+    imap_print_updates(&out, &u, &names, true);
+    assert_printed(&out, "* 2 FETCH (UID 7 MODSEQ (91))\r\n");
+    uint32_t gone[] = {3};
+    u.n_flags = 0, u.n_expunged = 1, u.expunged = gone;
+    from.first = 3, from.last = 4, to.first = 8, to.last = 9;
+    u.moved_uidvalidity = 5, u.n_moved_from = u.n_moved_to = 1;
+    u.moved_from = moved_from, u.moved_to = moved_to;
+    imap_print_updates(&out, &u, &names, false);
+    assert_printed(&out, "* OK [COPYUID 5 3:4 8:9] Moved\r\n* 3 EXPUNGE\r\n");
+}
+
+static void extended_lists_show_more(void **state)
+{
+    Thurn__ImapStatusRow status = THURN__IMAP_STATUS_ROW__INIT;
+    Thurn__ImapMailboxRow inbox = THURN__IMAP_MAILBOX_ROW__INIT, gone = inbox, junk = inbox;
+    Thurn__ImapMailboxRow *rows[] = {&inbox, &gone, &junk};
+    Thurn__ImapMailboxes m = THURN__IMAP_MAILBOXES__INIT;
+    struct buf out = {0};
+    inbox.name = bytes("INBOX"), inbox.subscribed = true, inbox.mailbox_status = &status;
+    status.messages = 3, status.highest_modseq = 9;
+    gone.name = bytes("gone"), gone.no_exist = true, gone.child_info = true;
+    junk.name = bytes("Spam"), junk.special_use = 16;
+    m.n_rows = 3, m.rows = rows;
+    imap_print_mailboxes(&out, &m, IMAP_LIST_EXTENDED | IMAP_LIST_SUBSCRIBED, 33);
+    assert_printed(&out, "* LIST (\\HasNoChildren \\Subscribed) \"/\" INBOX\r\n"
+                         "* STATUS INBOX (MESSAGES 3 HIGHESTMODSEQ 9)\r\n"
+                         "* LIST (\\NonExistent \\HasNoChildren) \"/\" gone "
+                         "(CHILDINFO (\"SUBSCRIBED\"))\r\n"
+                         "* LIST (\\HasNoChildren \\Junk) \"/\" Spam\r\n");
+    inbox.mailbox_status = NULL;
+    rows[1] = &junk, m.n_rows = 2;
+    imap_print_mailboxes(&out, &m, IMAP_LIST_XLIST, 0);
+    assert_printed(&out, "* XLIST (\\HasNoChildren \\Inbox) \"/\" INBOX\r\n"
+                         "* XLIST (\\HasNoChildren \\Spam) \"/\" Spam\r\n");
 }
 
 static void answers_carry_the_codes_of_uidplus_and_of_failures(void **state)
@@ -263,6 +346,9 @@ int main(void)
         cmocka_unit_test(status_shows_what_was_asked),
         cmocka_unit_test(a_selected_mailbox_is_described),
         cmocka_unit_test(search_results_are_one_line),
+        cmocka_unit_test(extended_search_results_are_ranges_and_a_summary),
+        cmocka_unit_test(changes_are_told_with_modseqs_to_those_who_want_them),
+        cmocka_unit_test(extended_lists_show_more),
         cmocka_unit_test(answers_carry_the_codes_of_uidplus_and_of_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,6 +122,8 @@ static void dump_command(struct buf *out, const struct imap_command *c)
         buf_put(out, STR(" bad-charset"));
     if (c->list_options)
         buf_printf(out, " options=%u", c->list_options);
+    for (size_t i = 0; i < c->n_id; i++)
+        buf_printf(out, " %.*s=%.*s", STR_FMT(c->id[i].name), STR_FMT(c->id[i].value));
     if (c->request) {
         check(c->frame != 0);
         buf_byte(out, ' ');

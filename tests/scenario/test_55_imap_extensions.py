@@ -1,0 +1,160 @@
+"""IMAP's extensions, each by hand: what a client asks, and what it is told."""
+
+import re
+
+LETTER = b"From: Carol <carol@example.org>\r\nSubject: news %d\r\n\r\nbody %d\r\n"
+
+
+def fill(thurn, n):
+    for i in range(n):
+        assert thurn.deliver(LETTER % (i, i))[0][0] == 250
+
+
+def session(thurn, select=True):
+    r = thurn.raw()
+    r.login()
+    if select:
+        r.command(b"SELECT INBOX")
+    return r
+
+
+def modseqs(lines):
+    """Sequence number to modseq, of FETCH answers."""
+    return {int(m[1]): int(m[2]) for m in
+            (re.match(rb"\* (\d+) FETCH \(.*MODSEQ \((\d+)\)", line) for line in lines) if m}
+
+
+def code(line, name):
+    return re.search(rb"\[" + name + rb" ([^\]]*)\]", line)[1]
+
+
+def test_what_is_announced_is_what_a_client_may_use(thurn):
+    c = session(thurn, select=False)
+    words = c.command(b"CAPABILITY")[0].split()
+    for name in (b"UNSELECT NAMESPACE ID ENABLE MOVE XLIST LIST-EXTENDED LIST-STATUS SPECIAL-USE "
+                 b"ESEARCH CONDSTORE UIDPLUS IDLE CHILDREN CREATE-SPECIAL-USE").split():
+        assert name in words
+    c.close()
+
+
+def test_unselect_keeps_what_is_marked_deleted(thurn):
+    fill(thurn, 2)
+    c = session(thurn)
+    c.command(b"STORE 1 +FLAGS.SILENT (\\Deleted)")
+    assert c.command(b"UNSELECT")[-1].startswith(b"x OK")
+    assert c.command(b"FETCH 1 FLAGS")[-1].startswith(b"x BAD")
+    assert b"* STATUS INBOX (MESSAGES 2)\r\n" in c.command(b"STATUS INBOX (MESSAGES)")
+    c.close()
+
+
+def test_namespace_id_and_enable(thurn):
+    c = thurn.raw()
+    c.line()
+    assert b'* ID ("name" "Thurn")\r\n' in c.command(b'ID ("name" "tes\\"ter" "os" NIL)')
+    assert c.command(b"ID (" + b'"a" "b" ' * 40 + b'"a" "b")')[-1].startswith(b"x BAD")
+    c.command(b"LOGIN alice@example.test secret")
+    assert c.command(b"NAMESPACE")[0] == b'* NAMESPACE (("" "/")) NIL NIL\r\n'
+    assert c.command(b"ENABLE X-UNKNOWN")[0] == b"* ENABLED\r\n"
+    assert c.command(b"ENABLE CONDSTORE")[0] == b"* ENABLED CONDSTORE\r\n"
+    c.close()
+    assert "event=imap.client" in thurn.log_text() and "name=tes" in thurn.log_text()
+
+
+def test_move_tells_new_uids_before_the_old_ones_are_gone(thurn):
+    fill(thurn, 4)
+    c, other = session(thurn), session(thurn)
+    c.command(b"CREATE Archive")
+    lines = c.command(b"UID MOVE 2:3 Archive")
+    copied = next(i for i, line in enumerate(lines) if b"COPYUID" in line)
+    gone = [i for i, line in enumerate(lines) if b"EXPUNGE" in line]
+    assert code(lines[copied], b"COPYUID").split(b" ", 1)[1] == b"2:3 1:2"
+    assert lines[copied].startswith(b"* OK") and len(gone) == 2 and copied < gone[0]
+    assert lines[gone[0]] == lines[gone[1]] == b"* 2 EXPUNGE\r\n"
+    assert [line for line in other.command(b"NOOP") if b"EXPUNGE" in line] == [b"* 2 EXPUNGE\r\n"] * 2
+    assert b"* STATUS Archive (MESSAGES 2)\r\n" in c.command(b"STATUS Archive (MESSAGES)")
+    assert b"[TRYCREATE]" in c.command(b"MOVE 1 Nowhere")[-1]
+    c.command(b"EXAMINE INBOX")
+    assert c.command(b"MOVE 1 Archive")[-1].startswith(b"x NO")
+    assert b"* STATUS INBOX (MESSAGES 2)\r\n" in c.command(b"STATUS INBOX (MESSAGES)")
+    c.close()
+    other.close()
+
+
+def test_search_returns_what_was_asked_for(thurn):
+    fill(thurn, 6)
+    c = session(thurn)
+    c.command(b"STORE 2,4:5 +FLAGS.SILENT (\\Flagged)")
+    assert c.command(b"SEARCH RETURN (MIN MAX COUNT) FLAGGED")[0] == \
+        b'* ESEARCH (TAG "x") MIN 2 MAX 5 COUNT 3\r\n'
+    assert c.command(b"UID SEARCH RETURN () FLAGGED")[0] == b'* ESEARCH (TAG "x") UID ALL 2,4:5\r\n'
+    assert c.command(b"SEARCH RETURN (MIN) FLAGGED")[0] == b'* ESEARCH (TAG "x") MIN 2\r\n'
+    assert c.command(b"SEARCH RETURN (ALL COUNT) DELETED")[0] == b'* ESEARCH (TAG "x") COUNT 0\r\n'
+    assert c.command(b"SEARCH FLAGGED")[0] == b"* SEARCH 2 4 5\r\n"
+    c.close()
+
+
+def test_list_selects_and_returns(thurn):
+    fill(thurn, 3)
+    c = session(thurn, select=False)
+    c.command(b"CREATE Work/Reports")
+    c.command(b"CREATE Mist (USE (\\Junk))")
+    for name in (b"INBOX", b"Work/Reports", b"Gone/Too"):
+        c.command(b"SUBSCRIBE " + name)
+    listed = c.command(b'LIST (SUBSCRIBED) "" "*"')
+    assert b'* LIST (\\HasNoChildren \\Subscribed) "/" INBOX\r\n' in listed
+    assert b'* LIST (\\NonExistent \\HasNoChildren \\Subscribed) "/" Gone/Too\r\n' in listed
+    assert not any(b"Mist" in line for line in listed)
+    above = c.command(b'LIST (SUBSCRIBED RECURSIVEMATCH) "" "%"')
+    assert b'* LIST (\\Noselect \\HasChildren) "/" Work (CHILDINFO ("SUBSCRIBED"))\r\n' in above
+    assert any(b'"/" Gone (CHILDINFO' in line for line in above)
+    assert c.command(b'LIST (SPECIAL-USE) "" "*"')[:-1] == \
+        [b'* LIST (\\HasNoChildren \\Junk) "/" Mist\r\n']
+    several = c.command(b'LIST "" (INBOX "Work/%") RETURN (STATUS (MESSAGES UNSEEN))')
+    assert several[:4] == [b'* LIST (\\HasNoChildren) "/" INBOX\r\n',
+                           b"* STATUS INBOX (MESSAGES 3 UNSEEN 3)\r\n",
+                           b'* LIST (\\HasNoChildren) "/" Work/Reports\r\n',
+                           b"* STATUS Work/Reports (MESSAGES 0 UNSEEN 0)\r\n"]
+    older = c.command(b'XLIST "" "*"')
+    assert b'* XLIST (\\HasNoChildren \\Spam) "/" Mist\r\n' in older
+    assert any(b"\\Inbox" in line and line.endswith(b"INBOX\r\n") for line in older)
+    c.close()
+
+
+def test_condstore_tells_what_has_changed_since(thurn):
+    fill(thurn, 4)
+    c, other = session(thurn, select=False), session(thurn)
+    lines = c.command(b"SELECT INBOX (CONDSTORE)")
+    since = int(code(next(line for line in lines if b"HIGHESTMODSEQ" in line), b"HIGHESTMODSEQ"))
+    other.command(b"STORE 3 +FLAGS.SILENT (\\Seen)")
+    told = c.command(b"NOOP")
+    assert modseqs(told)[3] > since
+    changed = modseqs(c.command(b"FETCH 1:* (FLAGS) (CHANGEDSINCE %d)" % since))
+    assert list(changed) == [3]
+    found = c.command(b"SEARCH MODSEQ %d" % changed[3])[0]
+    assert found == b"* SEARCH 3 (MODSEQ %d)\r\n" % changed[3]
+    found = c.command(b'SEARCH RETURN (COUNT) MODSEQ "/flags/\\\\seen" all %d' % changed[3])[0]
+    assert found == b'* ESEARCH (TAG "x") COUNT 1 MODSEQ %d\r\n' % changed[3]
+    status = c.command(b"STATUS INBOX (HIGHESTMODSEQ)")[0]
+    assert status == b"* STATUS INBOX (HIGHESTMODSEQ %d)\r\n" % changed[3]
+    # The other one is told modseqs once it has asked for them, and from where on.
+    lines = other.command(b"FETCH 1 (MODSEQ)")
+    assert any(line.startswith(b"* OK [HIGHESTMODSEQ ") for line in lines) and 1 in modseqs(lines)
+    c.close()
+    other.close()
+
+
+def test_conditional_store_leaves_alone_what_has_changed(thurn):
+    fill(thurn, 3)
+    c, other = session(thurn), session(thurn)
+    since = max(modseqs(c.command(b"FETCH 1:* (MODSEQ)")).values())
+    other.command(b"STORE 2 +FLAGS.SILENT (\\Answered)")
+    lines = c.command(b"UID STORE 1:3 (UNCHANGEDSINCE %d) +FLAGS.SILENT (\\Deleted)" % since)
+    assert code(lines[-1], b"MODIFIED") == b"2" and lines[-1].startswith(b"x OK")
+    told = modseqs(lines)
+    assert set(told) == {1, 2, 3} and told[1] == told[3] > told[2] > since
+    # Silence about what the client has asked for itself, not about the other one's change.
+    assert not any(b"FLAGS" in line for line in lines if line.startswith((b"* 1 ", b"* 3 ")))
+    assert any(b"\\Answered" in line for line in lines if line.startswith(b"* 2 "))
+    assert c.command(b"SEARCH DELETED")[0] == b"* SEARCH 1 3\r\n"
+    c.close()
+    other.close()

@@ -32,7 +32,7 @@ def test_what_is_announced_is_what_a_client_may_use(thurn):
     c = session(thurn, select=False)
     words = c.command(b"CAPABILITY")[0].split()
     for name in (b"UNSELECT NAMESPACE ID ENABLE MOVE XLIST LIST-EXTENDED LIST-STATUS SPECIAL-USE "
-                 b"ESEARCH CONDSTORE UIDPLUS IDLE CHILDREN CREATE-SPECIAL-USE").split():
+                 b"ESEARCH CONDSTORE QRESYNC UIDPLUS IDLE CHILDREN CREATE-SPECIAL-USE").split():
         assert name in words
     c.close()
 
@@ -156,5 +156,56 @@ def test_conditional_store_leaves_alone_what_has_changed(thurn):
     assert not any(b"FLAGS" in line for line in lines if line.startswith((b"* 1 ", b"* 3 ")))
     assert any(b"\\Answered" in line for line in lines if line.startswith(b"* 2 "))
     assert c.command(b"SEARCH DELETED")[0] == b"* SEARCH 1 3\r\n"
+    c.close()
+    other.close()
+
+
+def test_qresync_brings_an_old_session_up_to_date(thurn):
+    fill(thurn, 6)
+    c, other = session(thurn, select=False), session(thurn)
+    assert c.command(b"SELECT INBOX (QRESYNC (1 1))")[-1].startswith(b"x BAD")
+    assert c.command(b"ENABLE QRESYNC")[0] == b"* ENABLED QRESYNC\r\n"
+    lines = c.command(b"SELECT INBOX")
+    known = [code(next(line for line in lines if name in line), name)
+             for name in (b"UIDVALIDITY", b"HIGHESTMODSEQ")]
+    c.command(b"UNSELECT")
+    other.command(b"STORE 2,4:5 +FLAGS.SILENT (\\Deleted)")
+    other.command(b"EXPUNGE")
+    other.command(b"STORE 2 +FLAGS.SILENT (\\Flagged)")
+    lines = c.command(b"SELECT INBOX (QRESYNC (%s %s 1:6))" % tuple(known))
+    assert b"* VANISHED (EARLIER) 2,4:5\r\n" in lines
+    assert lines.index(b"* 3 EXISTS\r\n") < lines.index(b"* VANISHED (EARLIER) 2,4:5\r\n")
+    changed = [line for line in lines if b"FETCH" in line]
+    assert len(changed) == 1 and b"\\Flagged" in changed[0] and b"UID 3" in changed[0]
+    assert sum(b"UIDNEXT" in line for line in lines) == 1
+    # Only about what the client says it knows; nothing if the UIDs are others now.
+    lines = c.command(b"SELECT INBOX (QRESYNC (%s %s 1:2,6))" % tuple(known))
+    assert lines[0].startswith(b"* OK [CLOSED]") and b"* VANISHED (EARLIER) 2\r\n" in lines
+    lines = c.command(b"SELECT INBOX (QRESYNC (4711 %s))" % known[1])
+    assert not any(b"VANISHED" in line or b"FETCH" in line for line in lines)
+    # The same for part of the mailbox.
+    lines = c.command(b"UID FETCH 3:6 (FLAGS) (CHANGEDSINCE %s VANISHED)" % known[1])
+    assert b"* VANISHED (EARLIER) 4:5\r\n" in lines and sum(b"FETCH (" in line for line in lines) == 1
+    c.close()
+    other.close()
+
+
+def test_with_qresync_expunges_are_told_by_uid(thurn):
+    fill(thurn, 5)
+    c, other = session(thurn, select=False), session(thurn)
+    c.command(b"ENABLE QRESYNC")
+    c.command(b"SELECT INBOX")
+    other.command(b"STORE 2 +FLAGS.SILENT (\\Deleted)")
+    other.command(b"EXPUNGE")
+    assert b"* VANISHED 2\r\n" in c.command(b"NOOP")
+    c.command(b"STORE 1:2 +FLAGS.SILENT (\\Deleted)")
+    lines = c.command(b"EXPUNGE")
+    assert b"* VANISHED 1,3\r\n" in lines and not any(b"EXPUNGE\r\n" in line for line in lines[:-1])
+    assert int(code(lines[-1], b"HIGHESTMODSEQ")) > 0
+    told = other.command(b"NOOP")
+    assert [line for line in told if line.endswith(b"EXPUNGE\r\n")] == \
+        [b"* 1 EXPUNGE\r\n", b"* 1 EXPUNGE\r\n"]
+    other.command(b"STORE 1 +FLAGS.SILENT (\\Seen)")
+    assert any(b"UID 4" in line and b"MODSEQ" in line for line in c.command(b"NOOP"))
     c.close()
     other.close()

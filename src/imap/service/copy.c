@@ -98,6 +98,7 @@ static struct err move_tell(struct imap_session *s, struct copying *copying)
               ranges_to_answer(&copying->to, &c->arena, &u.moved_to, &u.n_moved_to);
     if (!ok)
         return err_make(E_LIMIT, "no room for an answer");
+    c->expunged = true;
     size_t bytes = (u.n_moved_from + u.n_moved_to) * 16;
     copying->from.n = copying->to.n = 0;
     bool sent = command_send(s, RPC_IMAP_UPDATES, &u.base, (struct str){0}, bytes);

@@ -172,7 +172,8 @@ static void row_entry(struct imap_session *s, const struct fetching *f, const st
                           THURN__FETCH_ITEM__FETCH_INTERNALDATE | THURN__FETCH_ITEM__FETCH_SIZE |
                           THURN__FETCH_ITEM__FETCH_MODSEQ);
     if (seen_now(f, e->uid))
-        row->items |= THURN__FETCH_ITEM__FETCH_FLAGS;
+        row->items |= THURN__FETCH_ITEM__FETCH_FLAGS |
+                      (s->qresync ? (uint32_t)THURN__FETCH_ITEM__FETCH_UID : 0);
     if (s->condstore && row->items & THURN__FETCH_ITEM__FETCH_FLAGS)
         row->items |= THURN__FETCH_ITEM__FETCH_MODSEQ;
     row->internal_date = e->internal_date;
@@ -368,6 +369,10 @@ static bool fetch_begin(struct imap_session *s, const Thurn__ImapFetch *fetch)
     }
     if (fetch->changed_since || fetch->items & THURN__FETCH_ITEM__FETCH_MODSEQ)
         session_enable_condstore(s);
+    if (fetch->vanished && !s->qresync) {
+        command_no(c, THURN__CODE__INVALID, STR("ENABLE QRESYNC first"));
+        return false;
+    }
     struct err e = err_make(E_LIMIT, "no room for FETCH");
     struct fetching *f = arena_new(&c->arena, struct fetching);
     if (f && !command_set(s, fetch->set, &f->set))
@@ -381,6 +386,8 @@ static bool fetch_begin(struct imap_session *s, const Thurn__ImapFetch *fetch)
     }
     if (f && f->rows && f->row_pointers)
         e = cursor_init(&f->cursor, &f->set, &s->view, &c->arena);
+    if (e.code == E_OK && fetch->vanished)
+        e = session_tell_vanished(s, (modseq){fetch->changed_since}, fetch->set);
     if (e.code != E_OK) {
         command_failed(s, e);
         return false;

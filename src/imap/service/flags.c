@@ -161,6 +161,7 @@ static struct err storing_answer(struct imap_session *s, struct storing *st, str
         pointers[i] = &rows[i];
     }
     Thurn__ImapUpdates u = THURN__IMAP_UPDATES__INIT;
+    u.with_uids = s->qresync;
     u.n_flags = st->n_rows;
     u.flags = pointers;
     bool sent = command_send(s, RPC_IMAP_UPDATES, &u.base, (struct str){0}, st->n_rows * 24);
@@ -243,8 +244,10 @@ static struct err expunging_commit(struct imap_session *s, struct expunging *ex)
     size_t expunged;
     TRY(txn_begin(s->account, &t));
     struct err e = expunging_batch(s, t, ex, &expunged);
-    if (e.code == E_OK && expunged)
+    if (e.code == E_OK && expunged) {
+        s->cmd.expunged = true;
         return command_commit(s, t, !ex->more);
+    }
     txn_abort(t);
     return e;
 }

@@ -71,7 +71,11 @@ static struct err select_open(struct imap_session *s, struct snap *snap, const T
 bool select_run(struct imap_session *s, struct command *c)
 {
     const Thurn__ImapSelect *select = (const void *)c->frame->message;
+    if (c->state)
+        return resync_run(s, c);
     session_unselect(s);
+    if (select->resync && !s->qresync)
+        return command_no(c, THURN__CODE__INVALID, STR("ENABLE QRESYNC first"));
     if (select->condstore)
         session_enable_condstore(s);
     struct snap *snap;
@@ -88,12 +92,15 @@ bool select_run(struct imap_session *s, struct command *c)
         return command_failed(s, err_make(E_LIMIT, "no room for an answer"));
     thurn__imap_selected__init(answer);
     e = select_open(s, snap, m, select->examine, answer);
+    bool resync = select->resync && select->resync->uidvalidity == m->uidvalidity;
+    if (e.code == E_OK && resync)
+        e = resync_begin(s, select->resync, answer);
     if (e.code != E_OK) {
         session_unselect(s);
         return command_failed(s, e);
     }
     c->done.selected = answer;
-    return true;
+    return !resync || resync_run(s, c);
 }
 
 /* --------------------------------------------------------------- CREATE, DELETE, RENAME, SUBSCRIBE

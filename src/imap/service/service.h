@@ -52,8 +52,9 @@ struct command {
     struct modseq_list own;
     Thurn__Status status;
     Thurn__ImapDone done;
-    bool silent; /* neither updates nor ImapDone at the end */
-    bool broken; /* the channel is gone */
+    bool expunged; /* at least one message, by this request */
+    bool silent;   /* neither updates nor ImapDone at the end */
+    bool broken;   /* the channel is gone */
 };
 
 struct imap_session {
@@ -69,6 +70,7 @@ struct imap_session {
     struct view recent; /* UIDs that are \Recent here; they need not be in the view any more */
     size_t keywords_told;
     bool condstore; /* rows with flags bring modseqs (RFC 7162) */
+    bool qresync;   /* it is told UIDs that vanished instead of numbers expunged */
     bool idle;
     uint32_t idle_serial;
     struct command cmd;
@@ -150,6 +152,17 @@ MUST_CHECK struct err session_tell_names(struct imap_session *s, uint32_t serial
 /* The client wants modseqs from now on; of a selected mailbox it is told which it knows already
  * (RFC 7162 section 3.1). */
 void session_enable_condstore(struct imap_session *s);
+/* Tells the UIDs of the set that were expunged after the modseq and are not in the view (RFC 7162,
+ * VANISHED (EARLIER)); perhaps also some that were expunged before. */
+MUST_CHECK struct err session_tell_vanished(struct imap_session *s, modseq since,
+                                            const Thurn__ImapSet *in);
+/* What SELECT (QRESYNC ...) brings after the mailbox has been selected: begins it, and runs one
+ * slice of it; true at its end. */
+MUST_CHECK struct err resync_begin(struct imap_session *s, const Thurn__ImapResync *resync,
+                                   const Thurn__ImapSelected *selected);
+bool resync_run(struct imap_session *s, struct command *c);
+/* Begins to tell UIDs that vanished instead of numbers; with all that CONDSTORE brings. */
+void session_enable_qresync(struct imap_session *s);
 /* What STATUS says of a mailbox of the snapshot; `items` as in the request. */
 MUST_CHECK struct err status_fill(struct imap_session *s, struct snap *snap,
                                   const Thurn__Mailbox *m, uint32_t items,

@@ -323,6 +323,8 @@ static void command_finish(struct imap_session *s)
             log_warn("imap.updates_failed", LF_U64("account", s->account_id.v),
                      LF_U64("mailbox", s->at.mailbox.v), LF_ERR(e));
     }
+    if (s->qresync && c->expunged) /* it has been told all up to there */
+        c->done.highest_modseq = s->at.expunged_at.v;
     c->done.status = &c->status;
     command_send(s, RPC_IMAP_DONE, &c->done.base, (struct str){0}, 0);
 }
@@ -419,6 +421,8 @@ bool enable_run(struct imap_session *s, struct command *c)
     const Thurn__ImapEnable *enable = (const void *)c->frame->message;
     if (enable->extensions & THURN__EXTENSION__EXTENSION_CONDSTORE)
         session_enable_condstore(s);
+    if (enable->extensions & THURN__EXTENSION__EXTENSION_QRESYNC)
+        session_enable_qresync(s);
     return true;
 }
 

@@ -74,6 +74,26 @@ struct err uid_set_compile(const Thurn__ImapSet *in, const struct view *v, bool 
     return OK;
 }
 
+struct err uid_set_below(const Thurn__ImapSet *in, uint32_t uidnext, struct arena *a,
+                         struct uid_set *out)
+{
+    static Thurn__NumRange all = {PROTOBUF_C_MESSAGE_INIT(&thurn__num_range__descriptor), 1,
+                                  UINT32_MAX};
+    size_t n = in ? in->n_ranges : 1;
+    struct uid_set set = {.ranges = arena_array(a, struct uid_range, n + 1)};
+    if (!set.ranges)
+        return err_make(E_LIMIT, "no room for a set");
+    for (size_t i = 0; i < n; i++) {
+        bool some;
+        struct uid_range clipped = range_clip(in ? in->ranges[i] : &all, uidnext - 1, &some);
+        if (some && clipped.first)
+            set.ranges[set.n++] = clipped;
+    }
+    ranges_settle(&set);
+    *out = set;
+    return OK;
+}
+
 struct err uid_set_all(const struct view *v, struct arena *a, struct uid_set *out)
 {
     struct uid_range *range = arena_new(a, struct uid_range);

@@ -20,6 +20,9 @@ struct uid_set {
  * does not exist is E_INVALID, or left out if `lenient` (SEARCH: it matches nothing). */
 MUST_CHECK struct err uid_set_compile(const Thurn__ImapSet *in, const struct view *v, bool lenient,
                                       struct arena *a, struct uid_set *out);
+/* A set of UIDs as it stands, whether they exist or not, below uidnext; NULL: all of those. */
+MUST_CHECK struct err uid_set_below(const Thurn__ImapSet *in, uint32_t uidnext, struct arena *a,
+                                    struct uid_set *out);
 /* All that is in the view. */
 MUST_CHECK struct err uid_set_all(const struct view *v, struct arena *a, struct uid_set *out);
 bool uid_set_has(const struct uid_set *s, msg_uid uid);

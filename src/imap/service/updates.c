@@ -9,6 +9,7 @@ enum {
     NEWS_CHANGES_MAX = 65536,
     /* What goes into one frame of at most 512 KB. */
     FRAME_EXPUNGES = 50000,
+    FRAME_VANISHED = 16000,
     FRAME_ROWS = 4096,
 };
 
@@ -254,7 +255,8 @@ static struct err news_apply(struct imap_session *s, struct news *news, struct a
         news->n_gone = 0;
         e = removed;
     }
-    news->gone = seqs;
+    if (!s->qresync)
+        news->gone = seqs;
     /* Without expunges only what came after flags_at has been read: that none are due can be said
      * only if none were due then. */
     bool in_step = expunges || s->at.expunged_at.v == s->at.flags_at.v;
@@ -271,15 +273,33 @@ static struct err news_apply(struct imap_session *s, struct news *news, struct a
     return e;
 }
 
+/* Those that are gone: as numbers, or as UIDs for a client with QRESYNC. */
+static struct err updates_set_gone(const struct imap_session *s, Thurn__ImapUpdates *u,
+                                   struct news *news, struct arena *a)
+{
+    size_t n = MIN(news->n_gone, s->qresync ? (size_t)FRAME_VANISHED : (size_t)FRAME_EXPUNGES);
+    struct num_list uids = {0};
+    for (size_t i = 0; s->qresync && i < n; i++)
+        TRY(num_list_add(&uids, a, news->gone[i]));
+    if (s->qresync && !ranges_to_answer(&uids, a, &u->vanished, &u->n_vanished))
+        return err_make(E_LIMIT, "no room for changes");
+    if (!s->qresync) {
+        u->n_expunged = n;
+        u->expunged = news->gone;
+    }
+    news->gone += n;
+    news->n_gone -= n;
+    return OK;
+}
+
 /* One frame: what of the expunges fits, and behind the last of them EXISTS and flags. */
 static struct err news_send_some(struct imap_session *s, uint32_t serial, struct news *news,
-                                 Thurn__FetchRow *rows, Thurn__FetchRow **row_pointers)
+                                 Thurn__FetchRow *rows, Thurn__FetchRow **row_pointers,
+                                 struct arena *a)
 {
     Thurn__ImapUpdates u = THURN__IMAP_UPDATES__INIT;
-    u.n_expunged = MIN(news->n_gone, FRAME_EXPUNGES);
-    u.expunged = news->gone;
-    news->gone += u.n_expunged;
-    news->n_gone -= u.n_expunged;
+    u.with_uids = s->qresync;
+    TRY(updates_set_gone(s, &u, news, a));
     if (news->n_gone)
         return updates_send(s, serial, &u);
     if (news->n_added) {
@@ -318,7 +338,7 @@ static struct err news_send(struct imap_session *s, uint32_t serial, struct news
     if (!rows || !row_pointers)
         return err_make(E_LIMIT, "no room for changes");
     while (news_left(s, news))
-        TRY(news_send_some(s, serial, news, rows, row_pointers));
+        TRY(news_send_some(s, serial, news, rows, row_pointers, a));
     return OK;
 }
 

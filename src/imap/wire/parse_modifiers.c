@@ -10,12 +10,51 @@ uint64_t wire_modseq(struct wire_parse *w)
     return v;
 }
 
+static uint64_t nz_modseq(struct wire_parse *w)
+{
+    uint64_t v = wire_modseq(w);
+    if (!wire_bad(w) && v == 0)
+        (void)wire_fail(w, "A modseq may not be 0 here");
+    return v;
+}
+
+/* "(1234567890 715194045007 41,43:211 (1,5 41,45))", RFC 7162 section 3.2.5. The list at the end,
+ * which pairs sequence numbers with UIDs, only helps servers that have forgotten expunges. */
+static Thurn__ImapResync *resync(struct wire_parse *w)
+{
+    Thurn__ImapResync *m = WIRE_NEW(w, ImapResync, imap_resync);
+    if (!m)
+        return NULL;
+    (void)wire_expect(w, '(', "QRESYNC has a list of values");
+    m->uidvalidity = wire_nz_number(w);
+    (void)wire_space(w);
+    m->modseq = nz_modseq(w);
+    bool more = cur_accept(&w->c, ' ');
+    if (more && cur_peek(&w->c) != '(') {
+        m->known = wire_set(w, true);
+        more = cur_accept(&w->c, ' ');
+    }
+    if (more) {
+        (void)wire_expect(w, '(', "QRESYNC has a list of values");
+        (void)wire_set(w, false);
+        (void)wire_space(w);
+        (void)wire_set(w, true);
+        (void)wire_expect(w, ')', "A list is not ended");
+    }
+    (void)wire_expect(w, ')', "The values of QRESYNC are not ended");
+    return m;
+}
+
 void wire_select_parameters(struct wire_parse *w, Thurn__ImapSelect *m)
 {
     if (!cur_accept_str(&w->c, STR(" (")))
         return;
-    if (!cur_accept_istr(&w->c, STR("CONDSTORE")))
-        (void)wire_fail(w, "There is no such parameter of SELECT");
+    do {
+        if (cur_accept_istr(&w->c, STR("QRESYNC ")))
+            m->resync = resync(w);
+        else if (!cur_accept_istr(&w->c, STR("CONDSTORE")))
+            (void)wire_fail(w, "There is no such parameter of SELECT");
+    } while (!wire_bad(w) && cur_accept(&w->c, ' '));
     m->condstore = true;
     (void)wire_expect(w, ')', "The list of parameters is not ended");
 }
@@ -24,11 +63,16 @@ void wire_fetch_modifiers(struct wire_parse *w, Thurn__ImapFetch *m)
 {
     if (!cur_accept_str(&w->c, STR(" (")))
         return;
-    if (!cur_accept_istr(&w->c, STR("CHANGEDSINCE ")))
-        (void)wire_fail(w, "There is no such modifier of FETCH");
-    m->changed_since = wire_modseq(w);
-    if (!wire_bad(w) && m->changed_since == 0)
-        (void)wire_fail(w, "A modseq may not be 0 here");
+    do {
+        if (cur_accept_istr(&w->c, STR("CHANGEDSINCE ")))
+            m->changed_since = nz_modseq(w);
+        else if (cur_accept_istr(&w->c, STR("VANISHED")))
+            m->vanished = true;
+        else
+            (void)wire_fail(w, "There is no such modifier of FETCH");
+    } while (!wire_bad(w) && cur_accept(&w->c, ' '));
+    if (m->vanished && (!w->cmd->uid || !m->changed_since))
+        (void)wire_fail(w, "VANISHED needs UID FETCH and CHANGEDSINCE");
     (void)wire_expect(w, ')', "The list of modifiers is not ended");
 }
 
@@ -80,8 +124,11 @@ void wire_parse_enable(struct wire_parse *w)
         return;
     (void)wire_space(w);
     do {
-        if (str_ieq(wire_atom(w), STR("CONDSTORE")))
+        struct str name = wire_atom(w);
+        if (str_ieq(name, STR("CONDSTORE")))
             m->extensions |= THURN__EXTENSION__EXTENSION_CONDSTORE;
+        else if (str_ieq(name, STR("QRESYNC")))
+            m->extensions |= THURN__EXTENSION__EXTENSION_QRESYNC;
     } while (!wire_bad(w) && cur_accept(&w->c, ' '));
     w->cmd->request = &m->base;
 }

@@ -130,6 +130,16 @@ void imap_print_updates(struct buf *out, const Thurn__ImapUpdates *u, struct ima
                      u->n_moved_to);
         buf_put(out, STR("Moved\r\n"));
     }
+    if (u->selected) {
+        imap_names_set(names, u->selected->keywords, u->selected->n_keywords);
+        names->read_only = u->selected->read_only;
+        imap_print_selected(out, u->selected);
+    }
+    if (u->n_vanished) {
+        buf_put(out, u->earlier ? STR("* VANISHED (EARLIER) ") : STR("* VANISHED "));
+        wire_print_ranges(out, u->vanished, u->n_vanished);
+        buf_put(out, str_c(CRLF));
+    }
     for (size_t i = 0; i < u->n_expunged; i++)
         print_number_line(out, u->expunged[i], "EXPUNGE");
     if (u->has_exists) {
@@ -143,7 +153,7 @@ void imap_print_updates(struct buf *out, const Thurn__ImapUpdates *u, struct ima
             print_permanent_flags(out, u->keywords, u->n_keywords, false);
     }
     for (size_t i = 0; i < u->n_flags; i++)
-        print_flag_row(out, u->flags[i], names, uid_command);
+        print_flag_row(out, u->flags[i], names, uid_command || u->with_uids);
 }
 
 /* ----------------------------------------------------------------------------- mailbox listings */
@@ -244,6 +254,8 @@ void imap_print_enabled(struct buf *out, uint32_t extensions)
     buf_put(out, STR("* ENABLED"));
     if (extensions & THURN__EXTENSION__EXTENSION_CONDSTORE)
         buf_put(out, STR(" CONDSTORE"));
+    if (extensions & THURN__EXTENSION__EXTENSION_QRESYNC)
+        buf_put(out, STR(" QRESYNC"));
     buf_put(out, str_c(CRLF));
 }
 
@@ -255,6 +267,13 @@ static void print_append_uid(struct buf *out, const Thurn__ImapDone *d)
     buf_decimal(out, d->uidvalidity);
     buf_byte(out, ' ');
     wire_print_ranges(out, d->target_uids, d->n_target_uids);
+    buf_put(out, STR("] "));
+}
+
+static void print_known(struct buf *out, uint64_t highest_modseq)
+{
+    buf_put(out, STR("[HIGHESTMODSEQ "));
+    buf_decimal(out, highest_modseq);
     buf_put(out, STR("] "));
 }
 
@@ -272,6 +291,8 @@ static void print_success_code(struct buf *out, enum imap_verb verb, const Thurn
     else if (verb == IMAP_COPY && d->n_source_uids && d->n_target_uids)
         print_copied(out, d->uidvalidity, d->source_uids, d->n_source_uids, d->target_uids,
                      d->n_target_uids);
+    else if (d->highest_modseq)
+        print_known(out, d->highest_modseq);
     else if (verb == IMAP_STORE && d->n_modified)
         print_modified(out, d);
     else if ((verb == IMAP_SELECT || verb == IMAP_EXAMINE) && d->selected)

@@ -75,7 +75,8 @@ enum wire_when {
     X("SPECIAL-USE", ALWAYS,    "RFC 6154", "parse_list.c")   \
     X("LIST-STATUS", ALWAYS,    "RFC 5819", "parse_list.c")   \
     X("ESEARCH",  ALWAYS,       "RFC 4731", "parse_search.c") \
-    X("CONDSTORE", ALWAYS,      "RFC 7162", "parse_modifiers.c")
+    X("CONDSTORE", ALWAYS,      "RFC 7162", "parse_modifiers.c") \
+    X("QRESYNC",  ALWAYS,       "RFC 7162", "parse_modifiers.c")
 /* clang-format on */
 
 enum {
@@ -83,7 +84,7 @@ enum {
     WIRE_NAME_MAX = 1000,   /* bytes of a mailbox name in UTF-8 */
     WIRE_KEYWORD_MAX = 255, /* bytes of a keyword */
     WIRE_SECTIONS_MAX = 64, /* FetchRow.nil has a bit for each */
-    WIRE_ID_FIELDS = 30, /* RFC 2971 section 3.3, with the lengths of name and value */
+    WIRE_ID_FIELDS = 30,    /* RFC 2971 section 3.3, with the lengths of name and value */
     WIRE_ID_NAME = 30,
     WIRE_ID_VALUE = 1024,
     WIRE_SEARCH_NODES = 2000,

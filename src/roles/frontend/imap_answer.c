@@ -3,6 +3,9 @@
 
 #include "roles/frontend/imap_client.h"
 
+/* The mailbox selected before is left (RFC 7162 section 3.2.11). */
+#define CLOSED_LINE "* OK [CLOSED] Previous mailbox is closed\r\n"
+
 static void imap_answer_broken(struct imap_client *i, struct err why)
 {
     log_error("backend.wrong-answer", LF_ERR(why));
@@ -30,6 +33,9 @@ static void imap_answer_updates(struct imap_client *i, const Thurn__ImapUpdates 
     }
     struct buf *out = client_out(&i->c);
     imap_end_numbers(&i->numbers, out);
+    if (u->selected && i->state == IMAP_SELECTED)
+        buf_put(out, STR(CLOSED_LINE));
+    i->selected_told |= u->selected != NULL;
     imap_print_updates(out, u, &i->names, i->cmd.uid);
     client_flush(&i->c);
 }
@@ -53,6 +59,13 @@ static void imap_answer_numbers(struct imap_client *i, const Thurn__ImapNumbers 
 static void imap_done_select(struct imap_client *i, const Thurn__ImapDone *d, struct buf *out)
 {
     bool ok = d->status->code == THURN__CODE__DONE && d->selected;
+    bool told = ok && i->selected_told;
+    if (i->state == IMAP_SELECTED && !i->selected_told)
+        buf_put(out, STR(CLOSED_LINE));
+    if (told) {
+        i->state = IMAP_SELECTED;
+        return;
+    }
     imap_names_set(&i->names, ok ? d->selected->keywords : NULL, ok ? d->selected->n_keywords : 0);
     i->names.read_only = ok && d->selected->read_only;
     /* A SELECT that fails leaves no mailbox selected (RFC 3501 section 6.3.1). */

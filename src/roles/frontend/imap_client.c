@@ -17,7 +17,7 @@ static void imap_forget_command(struct imap_client *i)
     imap_fetch_printer_free(i->printer);
     i->printer = NULL;
     i->numbers = (struct imap_numbers){0};
-    i->idle_bad = false;
+    i->selected_told = i->idle_bad = false;
     body_free(&i->body);
     arena_free(&i->arena);
     i->cmd = (struct imap_command){0};

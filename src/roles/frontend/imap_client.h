@@ -16,6 +16,7 @@ struct imap_client {
     struct imap_fetch_printer *printer;
     struct imap_numbers numbers; /* the one line of SEARCH results */
     bool identified;             /* ID has been logged */
+    bool selected_told;          /* SELECT with what has changed since */
     bool idle_bad;               /* IDLE was ended by something other than DONE */
     uint64_t append_left;        /* bytes of the literal still to come */
     struct body body;

@@ -18,7 +18,10 @@ struct mirror {
     struct client *client;
     struct mirror_message messages[MESSAGES];
     uint32_t n;
-    bool condstore;
+    bool condstore, qresync;
+    bool resyncing; /* rows are of the mailbox as it will be at the end of SELECT */
+    uint32_t uidvalidity, exists;
+    uint64_t modseq; /* the highest it has been told */
     bool no_expunge; /* a command by sequence number runs */
 };
 static struct mirror mirrors[CLIENTS + 1];
@@ -36,11 +39,62 @@ static void hear_row(struct mirror *m, const Thurn__FetchRow *r)
     if (r->items & MODSEQS) {
         assert_true(r->modseq >= message->modseq);
         message->modseq = r->modseq;
+        m->modseq = MAX(m->modseq, r->modseq);
     }
     if (r->items & FLAGS) {
         message->flags = r->system & 31;
         message->keywords = r->keywords;
     }
+}
+
+static void remove_at(struct mirror *m, uint32_t at)
+{
+    assert_true(at < m->n);
+    m->n--;
+    memmove(&m->messages[at], &m->messages[at + 1], (m->n - at) * sizeof m->messages[0]);
+}
+
+/* If it does not know the UID: one of the messages whose UID it has not asked for, between those
+ * with lower and those with higher UIDs. */
+static void hear_vanished(struct mirror *m, uint32_t uid, bool earlier)
+{
+    uint32_t unknown = m->n;
+    for (uint32_t i = 0; i < m->n && m->messages[i].uid <= uid; i++) {
+        if (m->messages[i].uid == uid) {
+            assert_true(!earlier || m->resyncing);
+            remove_at(m, i);
+            return;
+        }
+        unknown = m->messages[i].uid ? m->n : i;
+    }
+    if (!earlier)
+        remove_at(m, unknown);
+}
+
+/* After an earlier session: the cache is brought up to date by UID. */
+static void hear_resync_row(struct mirror *m, const Thurn__FetchRow *r)
+{
+    uint32_t at = 0;
+    while (at < m->n && m->messages[at].uid < r->uid)
+        at++;
+    if (at == m->n || m->messages[at].uid != r->uid) {
+        assert_true(m->n < MESSAGES);
+        memmove(&m->messages[at + 1], &m->messages[at], (m->n - at) * sizeof m->messages[0]);
+        m->n++;
+    }
+    m->messages[at] = (struct mirror_message){r->uid, r->system & 31, r->keywords, r->modseq};
+    m->modseq = MAX(m->modseq, r->modseq);
+}
+
+static void hear_selected(struct mirror *m, const Thurn__ImapSelected *s)
+{
+    m->uidvalidity = s->uidvalidity;
+    m->exists = s->exists;
+    if (m->resyncing)
+        return;
+    m->modseq = s->highest_modseq;
+    m->n = s->exists;
+    memset(m->messages, 0, sizeof m->messages);
 }
 
 static void hear(struct client *c, uint16_t type, const ProtobufCMessage *frame)
@@ -54,7 +108,11 @@ static void hear(struct client *c, uint16_t type, const ProtobufCMessage *frame)
             hear_row(m, rows->rows[i]);
     } else if (type == RPC_IMAP_UPDATES) {
         const Thurn__ImapUpdates *u = (const void *)frame;
-        assert_true(u->n_expunged == 0 || !m->no_expunge);
+        assert_true((u->n_expunged == 0 && u->n_vanished == 0) || !m->no_expunge);
+        assert_true(m->qresync ? u->n_expunged == 0 : u->n_vanished == 0);
+        for (size_t i = 0; i < u->n_vanished; i++)
+            for (uint32_t uid = u->vanished[i]->first; uid <= u->vanished[i]->last; uid++)
+                hear_vanished(m, uid, u->earlier);
         for (size_t i = 0; i < u->n_expunged; i++) {
             uint32_t seq = u->expunged[i];
             assert_true(seq >= 1 && seq <= m->n);
@@ -67,10 +125,9 @@ static void hear(struct client *c, uint16_t type, const ProtobufCMessage *frame)
             m->n = u->exists;
         }
         for (size_t i = 0; i < u->n_flags; i++)
-            hear_row(m, u->flags[i]);
+            m->resyncing ? hear_resync_row(m, u->flags[i]) : hear_row(m, u->flags[i]);
     } else if (type == RPC_IMAP_DONE && ((const Thurn__ImapDone *)(const void *)frame)->selected) {
-        m->n = ((const Thurn__ImapDone *)(const void *)frame)->selected->exists;
-        memset(m->messages, 0, sizeof m->messages);
+        hear_selected(m, ((const Thurn__ImapDone *)(const void *)frame)->selected);
     }
 }
 
@@ -164,19 +221,56 @@ static void same(const struct mirror *a, const struct mirror *b)
     }
 }
 
-static void mirror_open(struct mirror *m, struct rig *r, bool examine, bool condstore)
+static void mirror_open(struct mirror *m, struct rig *r, bool examine, uint32_t extensions)
 {
     m->client = client_new(r);
     m->client->heard = hear;
-    m->condstore = condstore;
-    if (condstore)
-        ask_condstore(m->client);
+    m->condstore = extensions != 0;
+    m->qresync = extensions & THURN__EXTENSION__EXTENSION_QRESYNC;
+    ask_enable(m->client, extensions);
     ask_select(m->client, "INBOX", examine);
     catch_up(m);
 }
 
-static void rounds(struct rig *r, uint64_t seed, size_t slice_bytes)
+/* Goes away, and comes back after others have done something. */
+static void mirror_close(struct mirror *m)
 {
+    ask_noop(m->client);
+    client_free(m->client);
+    m->client = NULL;
+}
+
+static void mirror_reopen(struct mirror *m, struct rig *r)
+{
+    m->client = client_new(r);
+    m->client->heard = hear;
+    ask_enable(m->client, THURN__EXTENSION__EXTENSION_QRESYNC);
+    m->resyncing = true;
+    ask_resync(m->client, "INBOX", m->uidvalidity, m->modseq);
+    m->resyncing = false;
+    client_said(m->client);
+    assert_int_equal(m->n, m->exists);
+}
+
+static void some_steps(uint64_t *x, unsigned n, unsigned clients)
+{
+    for (unsigned i = 0; i < n; i++) {
+        *x ^= *x << 13, *x ^= *x >> 7, *x ^= *x << 17;
+        step(&mirrors[*x / 1009 % clients], *x);
+    }
+}
+
+/* THURN_TEST_SEED=n takes another course. */
+static uint64_t seed_wanted(uint64_t usual)
+{
+    uint64_t seed = 0;
+    const char *text = getenv("THURN_TEST_SEED");
+    return text && str_to_u64(str_c(text), &seed).code == E_OK && seed ? seed : usual;
+}
+
+static void rounds(struct rig *r, uint64_t usual_seed, size_t slice_bytes)
+{
+    uint64_t seed = seed_wanted(usual_seed);
     uint64_t x = seed;
     memset(mirrors, 0, sizeof mirrors);
     print_message("seed %" PRIu64 "\n", seed);
@@ -185,14 +279,18 @@ static void rounds(struct rig *r, uint64_t seed, size_t slice_bytes)
     client_free(first);
     r->host.slice_bytes = slice_bytes;
     for (size_t i = 0; i < CLIENTS; i++)
-        mirror_open(&mirrors[i], r, false, i > 0);
+        mirror_open(&mirrors[i], r, false, (uint32_t)i);
     for (unsigned round = 0; round < 150; round++) {
-        for (unsigned i = 0; i < 12; i++) {
-            x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-            step(&mirrors[x / 1009 % CLIENTS], x);
+        some_steps(&x, 12, CLIENTS);
+        if (round % 5 == 4) {
+            look_at_new_ones(&mirrors[CLIENTS - 1]);
+            look_at_flags(&mirrors[CLIENTS - 1]);
+            mirror_close(&mirrors[CLIENTS - 1]);
+            some_steps(&x, 12, CLIENTS - 1);
+            mirror_reopen(&mirrors[CLIENTS - 1], r);
         }
         struct mirror *truth = &mirrors[CLIENTS];
-        mirror_open(truth, r, true, true);
+        mirror_open(truth, r, true, THURN__EXTENSION__EXTENSION_CONDSTORE);
         for (size_t i = 0; i < CLIENTS; i++) {
             look_at_new_ones(&mirrors[i]);
             same_modseqs(&mirrors[i], truth);

@@ -90,6 +90,11 @@ static void say_updates(struct buf *b, const Thurn__ImapUpdates *u)
         say_uids(b, u->moved_to, u->n_moved_to);
         buf_byte(b, ' ');
     }
+    if (u->n_vanished) {
+        buf_printf(b, u->earlier ? "earlier " : "vanished ");
+        say_uids(b, u->vanished, u->n_vanished);
+        buf_byte(b, ' ');
+    }
     for (size_t i = 0; i < u->n_expunged; i++)
         buf_printf(b, "x%u ", u->expunged[i]);
     if (u->has_exists)
@@ -525,11 +530,23 @@ void ask_move(struct client *c, const char *set, bool uid, const char *mailbox)
     copy(c, set, uid, mailbox, true);
 }
 
-void ask_condstore(struct client *c)
+void ask_enable(struct client *c, uint32_t extensions)
 {
     Thurn__ImapEnable m = THURN__IMAP_ENABLE__INIT;
-    m.extensions = THURN__EXTENSION__EXTENSION_CONDSTORE;
+    m.extensions = extensions;
     ask(c, RPC_IMAP_ENABLE, &m.base);
+}
+
+void ask_resync(struct client *c, const char *mailbox, uint32_t uidvalidity, uint64_t known)
+{
+    Thurn__ImapResync resync = THURN__IMAP_RESYNC__INIT;
+    Thurn__ImapSelect m = THURN__IMAP_SELECT__INIT;
+    resync.uidvalidity = uidvalidity;
+    resync.modseq = known;
+    m.mailbox = pb_bytes(str_c(mailbox));
+    m.condstore = true;
+    m.resync = &resync;
+    ask(c, RPC_IMAP_SELECT, &m.base);
 }
 
 void ask_name(struct client *c, uint16_t type, const char *mailbox)

@@ -63,7 +63,9 @@ void ask_fetch(struct client *c, const char *set, bool uid, uint32_t items, cons
 void ask_expunge(struct client *c, const char *uids);
 void ask_copy(struct client *c, const char *set, bool uid, const char *mailbox);
 void ask_move(struct client *c, const char *set, bool uid, const char *mailbox);
-void ask_condstore(struct client *c);
+/* Bits of Extension. */
+void ask_enable(struct client *c, uint32_t extensions);
+void ask_resync(struct client *c, const char *mailbox, uint32_t uidvalidity, uint64_t known);
 void ask_name(struct client *c, uint16_t type, const char *mailbox);
 void ask_list(struct client *c, const char *reference, const char *pattern, bool lsub);
 

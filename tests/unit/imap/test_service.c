@@ -494,6 +494,26 @@ static void client_that_was_away_learns_of_very_many_changes(void **state)
     client_free(b);
 }
 
+/* More than one transaction moves; each tells where its messages went. */
+static void very_many_messages_are_moved(void **state)
+{
+    struct client *a = client_in(*state, "INBOX");
+    fill(a, 5);
+    ask_name(a, RPC_IMAP_CREATE, "Away");
+    for (unsigned doubled = 5; doubled < 10000; doubled *= 2)
+        ask_copy(a, "1:*", false, "INBOX");
+    client_said(a);
+    ask_move(a, "2:*", false, "Away");
+    const char *said = client_said(a);
+    assert_non_null(strstr(said, "u[moved 2:4097>1:4096] "));
+    assert_non_null(strstr(said, "u[moved 8194:10240>8193:10239] "));
+    ask_fetch(a, "1:*", false, UIDS, NULL, false);
+    assert_said(a, "r[1 u1] ok");
+    ask_name(a, RPC_IMAP_STATUS, "Away");
+    assert_said(a, "status(e10239/10239 next 10240 unseen 10239) ok");
+    client_free(a);
+}
+
 static void odd_sets_are_understood(void **state)
 {
     static const struct {
@@ -559,6 +579,7 @@ int main(void)
         TEST(renamed_inbox_gives_its_mail_away),
         TEST(mailbox_deleted_under_a_client_empties),
         TEST(client_that_was_away_learns_of_very_many_changes),
+        TEST(very_many_messages_are_moved),
         TEST(odd_sets_are_understood),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

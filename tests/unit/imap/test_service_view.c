@@ -1,6 +1,7 @@
 /* The view of a mailbox, against a plain list of UIDs. */
 #include "base/base.h"
 
+#include "imap/service/resync.c" /* vanished_gaps */
 #include "imap/service/set.h"
 
 #include <setjmp.h>
@@ -66,8 +67,45 @@ static void numbers_stay_right_through_all_changes(void **state)
     view_free(&v);
 }
 
+/* What a client that knows the UIDs of a set has to forget when the log does not tell. */
+static void gaps_are_what_is_known_and_not_there(void **state)
+{
+    (void)state;
+    uint64_t x = 88172645463325252u;
+    for (unsigned round = 0; round < 2000; round++) {
+        struct arena a CLEANUP(arena_free);
+        arena_init(&a, 1024 * 1024);
+        struct view v = {0};
+        bool there[65] = {0};
+        for (uint32_t uid = 1; uid < 64; uid++) {
+            x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+            there[uid] = x % 3;
+            if (there[uid])
+                assert_int_equal(view_add(&v, &(struct uid_run){uid, 1}, 1).code, E_OK);
+        }
+        Thurn__NumRange ranges[2] = {THURN__NUM_RANGE__INIT, THURN__NUM_RANGE__INIT};
+        Thurn__NumRange *list[] = {&ranges[0], &ranges[1]};
+        Thurn__ImapSet in = THURN__IMAP_SET__INIT;
+        ranges[0].first = (uint32_t)(x >> 8) % 70 + 1,
+        ranges[0].last = (uint32_t)(x >> 16) % 70 + 1;
+        ranges[1].first = (uint32_t)(x >> 24) % 70 + 1, ranges[1].last = x % 5 ? 9 : UINT32_MAX;
+        in.n_ranges = 2, in.ranges = list, in.uid = true;
+        struct uid_set set;
+        struct num_list gaps = {0};
+        assert_int_equal(uid_set_below(x % 7 ? &in : NULL, 65, &a, &set).code, E_OK);
+        assert_int_equal(vanished_gaps(&v, &set, &a, &gaps).code, E_OK);
+        struct uid_set told = {gaps.ranges, gaps.n};
+        for (uint32_t uid = 1; uid <= 70; uid++) {
+            bool known = uid < 65 && uid_set_has(&set, (msg_uid){uid});
+            assert_int_equal(uid_set_has(&told, (msg_uid){uid}), known && !there[uid]);
+        }
+        view_free(&v);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(numbers_stay_right_through_all_changes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(numbers_stay_right_through_all_changes),
+                                       cmocka_unit_test(gaps_are_what_is_known_and_not_there)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

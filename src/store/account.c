@@ -355,11 +355,12 @@ struct err account_maintain(struct account *a)
     if (account_has_old_days(a))
         account_expire_done(t);
     struct err result = account_fold_one(t);
-    if (result.code != E_OK || t->commit.batch.ops.n == 0) {
+    if (result.code == E_OK && t->commit.batch.ops.n)
+        result = txn_commit(t);
+    else
         txn_abort(t);
-        return result;
-    }
-    TRY(txn_commit(t));
-    account_look_at_overlays(a);
-    return OK;
+    /* Also if there was nothing to do: the mailbox that was worth it may be gone. */
+    if (result.code == E_OK)
+        account_look_at_overlays(a);
+    return result;
 }

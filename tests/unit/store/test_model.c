@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "model_house.h"
+#include "store/layout.h"
 
 /* What a reader sees of one message now. */
 static struct err look(struct house *h, mailbox_id m, msg_uid uid, struct entry *out)
@@ -621,6 +622,25 @@ static void the_same_account_is_not_made_twice(void **state)
     assert_err(store_account_erase(h->store, BOB), E_NOTFOUND);
 }
 
+static void maintenance_ends_when_the_mailbox_that_wanted_it_is_gone(void **state)
+{
+    struct house *h = *state;
+    mailbox_id list = create_mailbox(h, "List");
+    struct txn *t;
+    assert_ok(txn_begin(h->alice, &t));
+    for (unsigned i = 0; i < OVERLAY_FOLD + 1; i++)
+        (void)txn_message(t, list, STR("x"), 0);
+    assert_ok(txn_commit(t));
+    assert_true(account_wants_maintenance(h->alice));
+    assert_ok(txn_begin(h->alice, &t));
+    assert_ok(txn_mailbox_delete(t, list));
+    assert_ok(txn_commit(t));
+    modseq before = account_modseq(h->alice);
+    assert_ok(account_maintain(h->alice));
+    assert_false(account_wants_maintenance(h->alice));
+    assert_int_equal(account_modseq(h->alice).v, before.v);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, house_setup, house_teardown)
@@ -650,6 +670,7 @@ int main(void)
         T(the_directory_keeps_small_values_under_its_own_keys),
         T(new_messages_are_recent_for_one_session_only),
         T(the_same_account_is_not_made_twice),
+        T(maintenance_ends_when_the_mailbox_that_wanted_it_is_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,10 +67,28 @@ static void apply(struct engine *e, struct list *group, const struct applied *ap
         abort();
 }
 
+/* At the end of the disk new mail gives way to changes without any, among them those that delete.
+ */
+static struct err fit_group(struct engine *e, struct list *group, uint64_t *estimate)
+{
+    struct err full = disk_has_room(e, ROOM_FOR_CHANGES, *estimate);
+    if (full.code != E_FULL)
+        return full;
+    *estimate = GROUP_HEADER;
+    list_each (l, group) {
+        struct commit *c = commit_of(l);
+        if (!c->early.code && c->batch.n_bodies)
+            c->early = full;
+        if (!c->early.code)
+            *estimate += group_estimate(&c->batch);
+    }
+    return *estimate > GROUP_HEADER ? disk_has_room(e, ROOM_FOR_CHANGES, *estimate) : full;
+}
+
 static struct err commit_group(struct engine *e, struct list *group, uint64_t estimate)
 {
     struct applied applied;
-    TRY(disk_has_room(e));
+    TRY(fit_group(e, group, &estimate));
     TRY(group_begin(e, estimate));
     list_each (l, group) {
         struct commit *c = commit_of(l);

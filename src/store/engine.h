@@ -64,6 +64,10 @@ struct commit {
  * caller's thread, so that small commits of others need not wait for them. */
 void engine_submit(struct engine *e, struct commit *c);
 
+/* Whether there is room for new mail of so many bytes: E_FULL. Commits that bring no body are taken
+ * for longer, until what is left is what the index needs to go on. */
+MUST_CHECK struct err engine_has_room(struct engine *e, uint64_t bytes);
+
 /* -- reading -- */
 
 /* The index at one moment. Any thread, one at a time. */

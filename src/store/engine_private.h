@@ -49,6 +49,9 @@ struct engine {
     struct list waiting;
     bool sleeping, stop;
 
+    atomic_uint_fast64_t promised; /* bytes of big bodies that are being written */
+    atomic_bool full;              /* mail is refused, which has been logged */
+
     atomic_uint_fast64_t groups, records, synced_bytes, replayed_groups, segments;
 };
 
@@ -123,8 +126,11 @@ MUST_CHECK struct err group_write(struct engine *e, struct applied *out);
 uint64_t group_estimate(const struct batch *batch);
 /* Writes a big body to a segment of its own, unless it stands somewhere already. Any thread. */
 MUST_CHECK struct err big_body_write(struct engine *e, struct body *body, uint64_t account);
-/* E_FULL if what is left is needed by the index to go on. */
-MUST_CHECK struct err disk_has_room(struct engine *e);
+/* -- room.c -- */
+
+enum room_for { ROOM_FOR_MAIL, ROOM_FOR_CHANGES };
+/* E_FULL if the disk has no room for so many bytes of this kind. */
+MUST_CHECK struct err disk_has_room(struct engine *e, enum room_for what, uint64_t bytes);
 
 /* -- committer.c -- */
 

@@ -217,6 +217,24 @@ struct err index_commit(struct index *ix, const struct applied *applied)
     return err_make(E_IO, "the index cannot be written");
 }
 
+static uint64_t property(struct index *ix, const char *name)
+{
+    uint64_t value;
+    return rocksdb_property_int(ix->db, name, &value) == 0 ? value : INDEX_RESERVE_MAX;
+}
+
+/* What is in memory becomes files, which are then merged with those that are there: their inputs
+ * are removed only after the output is complete. One compaction runs at a time, and takes more than
+ * half of the greatest reserve only if the small files of level 0 have piled up. Files are
+ * allocated a tenth larger while they are written. */
+uint64_t index_reserve(struct index *ix)
+{
+    uint64_t memory = property(ix, "rocksdb.size-all-mem-tables");
+    uint64_t files = property(ix, "rocksdb.total-sst-files-size");
+    uint64_t merged = memory + files;
+    return MIN(memory + merged + merged / 8, (uint64_t)INDEX_RESERVE_MAX);
+}
+
 struct err index_segment_owned(struct index *ix, uint64_t segment, bool *out)
 {
     struct key prefix = {.n = 0};

@@ -41,6 +41,10 @@ MUST_CHECK struct err index_applied(struct index *ix, struct applied *out);
 MUST_CHECK struct err index_add(struct index *ix, struct str ops);
 /* Makes them visible at once, together with the mark. */
 MUST_CHECK struct err index_commit(struct index *ix, const struct applied *applied);
+/* Bytes of disk that must be free for flushes and compactions to succeed: never more than
+ * INDEX_RESERVE_MAX. Any thread. */
+enum { INDEX_RESERVE_MAX = 1 << 30 };
+uint64_t index_reserve(struct index *ix);
 /* Whether a place in this segment has an owner. */
 MUST_CHECK struct err index_segment_owned(struct index *ix, uint64_t segment, bool *out);
 

@@ -379,7 +379,9 @@ struct err big_body_write(struct engine *e, struct body *body, uint64_t account)
     if (!stands_here(e, body)) {
         uint64_t number;
         int fd;
-        err = disk_has_room(e);
+        /* Others are being written at the same time. */
+        atomic_fetch_add(&e->promised, body->bytes.n);
+        err = disk_has_room(e, ROOM_FOR_MAIL, 0);
         if (!err.code)
             err = segment_create(e, &number, &fd);
         if (!err.code) {
@@ -394,20 +396,8 @@ struct err big_body_write(struct engine *e, struct body *body, uint64_t account)
             body->segment = number;
             atomic_fetch_add(&e->synced_bytes, body->bytes.n);
         }
+        atomic_fetch_sub(&e->promised, body->bytes.n);
     }
     pthread_mutex_unlock(&body->lock);
     return err;
-}
-
-/* RocksDB cannot go on after it has met a full disk, so the last part of it is left to the
- * index. */
-struct err disk_has_room(struct engine *e)
-{
-    enum { RESERVE = 128 << 20, RESERVE_PART = 20 };
-    uint64_t free_bytes, total;
-    if (e->disk->space(e->disk, e->log_dir, &free_bytes, &total) < 0)
-        return err_sys("asking for free space");
-    if (free_bytes < MIN((uint64_t)RESERVE, total / RESERVE_PART))
-        return err_make(E_FULL, "the file system of the store is nearly full");
-    return OK;
 }

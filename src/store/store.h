@@ -28,9 +28,9 @@ static const account_id ACCOUNT_SYSTEM = {1}; /* holds the directory, no mailbox
 /* ------------------------------------------------------------------------------------ the store */
 
 struct store_options {
-    struct str dir;               /* the store's directory; must exist */
-    uint64_t segment_size;        /* bytes after which a new segment is begun; 0: 64 MB */
-    uint64_t cache_size;          /* memory for blocks of the index; 0: 64 MB */
+    struct str dir;                /* the store's directory; must exist */
+    uint64_t segment_size;         /* bytes after which a new segment is begun; 0: 64 MB */
+    uint64_t cache_size;           /* memory for blocks of the index; 0: 64 MB */
     const struct store_disk *disk; /* NULL: the real one */
     /* Called after each commit, on the committer's thread: this account has changed. May be
      * NULL. It must not block. */
@@ -63,7 +63,8 @@ MUST_CHECK struct err store_check(struct str dir, store_finding found,
                                   void (*progress)(uint64_t done, uint64_t total, void *arg),
                                   void *arg, struct buf *explain);
 
-/* --------------------------------------------------------------------------------------- accounts */
+/* --------------------------------------------------------------------------------------- accounts
+ */
 
 /* Begins an account with an INBOX; the id must be new. Blocks until it is durable. */
 MUST_CHECK struct err store_account_create(struct store *s, account_id id);
@@ -201,13 +202,15 @@ struct body *body_new(struct str bytes);
 void body_unref(struct body *b); /* transactions hold references of their own */
 
 struct new_email {
-    struct str head;     /* generated header fields before the body; may be empty */
-    struct body *body;   /* the message as it came */
-    struct str record;   /* packed Email, checked by email_record_check */
-    struct str text;     /* decoded text for SEARCH; may be empty */
-    struct str why;      /* "lmtp", "append" */
+    struct str head;   /* generated header fields before the body; may be empty */
+    struct body *body; /* the message as it came */
+    struct str record; /* packed Email, checked by email_record_check */
+    struct str text;   /* decoded text for SEARCH; may be empty */
+    struct str why;    /* "lmtp", "append" */
     struct str trace;
 };
+/* E_FULL: the disk has no room for mail; transactions that add none are taken for longer, so that
+ * users can delete. */
 MUST_CHECK struct err txn_email_add(struct txn *t, const struct new_email *e, email_id *out);
 /* Puts an email (of this transaction, or one that exists: COPY) into a mailbox. */
 MUST_CHECK struct err txn_entry_add(struct txn *t, mailbox_id m, email_id e, uint32_t flags,
@@ -229,7 +232,8 @@ msg_uid account_claim_recent(struct account *a, mailbox_id m, msg_uid uidnext);
 /* The same without claiming, for EXAMINE and STATUS. */
 msg_uid account_first_recent(struct account *a, mailbox_id m);
 
-/* ------------------------------------------------------------------ records that come from outside */
+/* ------------------------------------------------------------------ records that come from outside
+ */
 
 /* Whether a scanner's packed record is one that may be stored for a message of `size` bytes:
  * well-formed, parents before their children and depths in step, ranges nested and inside, text

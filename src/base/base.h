@@ -43,6 +43,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/clock.h"
+#include "base/wait_once.h"
 #include "base/codec.h"
 #include "base/log.h"
 

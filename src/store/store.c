@@ -36,20 +36,15 @@ void store_stats(struct store *s, struct store_stats *out)
 /* A commit that its maker waits for. */
 struct waiting {
     struct commit commit;
-    pthread_mutex_t lock;
-    pthread_cond_t ended;
-    bool has_ended;
+    struct wait_once ended;
     struct err result;
 };
 
 static void waiting_done(struct commit *c, struct err result)
 {
     struct waiting *w = container_of(c, struct waiting, commit);
-    check(pthread_mutex_lock(&w->lock) == 0);
     w->result = result;
-    w->has_ended = true;
-    check(pthread_cond_signal(&w->ended) == 0);
-    check(pthread_mutex_unlock(&w->lock) == 0);
+    wait_once_tell(&w->ended);
 }
 
 static struct err batch_commit(struct engine *e, struct batch *b)
@@ -58,15 +53,11 @@ static struct err batch_commit(struct engine *e, struct batch *b)
         batch_free(b);
         return err_make(E_LIMIT, "too much for one change");
     }
-    struct waiting w = {.commit = {.batch = *b, .done = waiting_done},
-                        .lock = PTHREAD_MUTEX_INITIALIZER,
-                        .ended = PTHREAD_COND_INITIALIZER};
+    struct waiting w = {.commit = {.batch = *b, .done = waiting_done}};
     *b = (struct batch){0};
+    wait_once_init(&w.ended);
     engine_submit(e, &w.commit);
-    check(pthread_mutex_lock(&w.lock) == 0);
-    while (!w.has_ended)
-        check(pthread_cond_wait(&w.ended, &w.lock) == 0);
-    check(pthread_mutex_unlock(&w.lock) == 0);
+    wait_once_end(&w.ended);
     batch_free(&w.commit.batch);
     return w.result;
 }

@@ -292,29 +292,22 @@ void txn_commit_async(struct txn *t, void (*done)(struct err result, void *arg),
 }
 
 struct txn_waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t ended;
-    bool has_ended;
+    struct wait_once ended;
     struct err result;
 };
 
 static void txn_wake(struct err result, void *arg)
 {
     struct txn_waiter *w = arg;
-    check(pthread_mutex_lock(&w->lock) == 0);
     w->result = result;
-    w->has_ended = true;
-    check(pthread_cond_signal(&w->ended) == 0);
-    check(pthread_mutex_unlock(&w->lock) == 0);
+    wait_once_tell(&w->ended);
 }
 
 struct err txn_commit(struct txn *t)
 {
-    struct txn_waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER};
+    struct txn_waiter w;
+    wait_once_init(&w.ended);
     txn_commit_async(t, txn_wake, &w);
-    check(pthread_mutex_lock(&w.lock) == 0);
-    while (!w.has_ended)
-        check(pthread_cond_wait(&w.ended, &w.lock) == 0);
-    check(pthread_mutex_unlock(&w.lock) == 0);
+    wait_once_end(&w.ended);
     return w.result;
 }

@@ -112,6 +112,8 @@ static void *committer_main(void *arg)
             struct commit *c = commit_of(l);
             c->done(c, c->early.code ? c->early : result);
         }
+        if (!result.code)
+            index_bound_replay(e->index, estimate, e->flush_after);
     }
     return NULL;
 }

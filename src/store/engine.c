@@ -1,6 +1,7 @@
 #include "store/engine_private.h"
 
-enum { DEFAULT_SEGMENT = 64 << 20, SPARE_PATH = 64 /* for names inside the directory */ };
+enum { DEFAULT_SEGMENT = 64 << 20, FLUSH_AFTER = 128 << 20 };
+enum { SPARE_PATH = 64 /* for names inside the directory */ };
 
 static void engine_free(struct engine *e)
 {
@@ -24,6 +25,7 @@ static struct engine *engine_new(const struct engine_options *o)
     e->id = random_u64();
     e->read_only = o->read_only;
     e->segment_size = o->segment_size ? o->segment_size : DEFAULT_SEGMENT;
+    e->flush_after = o->flush_after ? o->flush_after : FLUSH_AFTER;
     e->lock_fd = e->writer.fd = -1;
     e->builder = group_builder_new();
     check(pthread_mutex_init(&e->lock, NULL) == 0 && pthread_cond_init(&e->wake, NULL) == 0);

@@ -18,6 +18,7 @@ struct engine;
 struct engine_options {
     struct str dir;
     uint64_t segment_size, cache_size;
+    uint64_t flush_after; /* bytes of log after which the index is flushed; 0: 128 MB */
     const struct store_disk *disk;
     bool read_only; /* for the check: works on a hard-linked copy of the index, replays into that
                        copy, changes nothing in the store */

@@ -34,7 +34,7 @@ struct engine {
     int lock_fd;
     bool read_only, index_copied;
     uint64_t id; /* random; names this opening of the store */
-    uint64_t segment_size;
+    uint64_t segment_size, flush_after;
     uint8_t uuid[UUID_LEN];
     struct index *index;
     struct segment_slot slots[OPEN_SEGMENTS]; /* segment modulo their number */

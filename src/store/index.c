@@ -96,18 +96,23 @@ struct err index_open(const char *path, uint64_t cache_size, struct index **out,
     return OK;
 }
 
-void index_close(struct index *ix)
+static void index_flush(struct index *ix, bool wait)
 {
-    if (!ix)
-        return;
     char *error = NULL;
     rocksdb_flushoptions_t *f = rocksdb_flushoptions_create();
-    rocksdb_flushoptions_set_wait(f, 1);
+    rocksdb_flushoptions_set_wait(f, wait);
     rocksdb_flush(ix->db, f, &error);
     rocksdb_flushoptions_destroy(f);
     if (error) /* nothing is lost: the log is replayed at the next start */
         log_warn("store.index.flush-failed", LF_C("why", error));
     rocksdb_free(error);
+}
+
+void index_close(struct index *ix)
+{
+    if (!ix)
+        return;
+    index_flush(ix, true);
     rocksdb_close(ix->db);
     index_free(ix);
 }
@@ -221,6 +226,20 @@ static uint64_t property(struct index *ix, const char *name)
 {
     uint64_t value;
     return rocksdb_property_int(ix->db, name, &value) == 0 ? value : INDEX_RESERVE_MAX;
+}
+
+void index_bound_replay(struct index *ix, uint64_t log_bytes, uint64_t limit)
+{
+    ix->unflushed += log_bytes;
+    if (ix->unflushed < limit)
+        return;
+    /* While it is writing anyway, or behind with its compactions, the call might block. */
+    if (property(ix, "rocksdb.num-immutable-mem-table") > 0 ||
+        property(ix, "rocksdb.is-write-stopped") > 0 ||
+        property(ix, "rocksdb.actual-delayed-write-rate") > 0)
+        return;
+    ix->unflushed = 0;
+    index_flush(ix, false);
 }
 
 /* What is in memory becomes files, which are then merged with those that are there: their inputs

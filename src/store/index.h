@@ -27,6 +27,7 @@ struct index {
     rocksdb_readoptions_t *read; /* of the latest state */
     rocksdb_writeoptions_t *write;
     rocksdb_writebatch_t *batch; /* being filled, by one thread at a time */
+    uint64_t unflushed;          /* bytes of log since the last flush; the same thread's */
 };
 
 /* Creates what is missing. `why` gets RocksDB's own words. */
@@ -41,6 +42,9 @@ MUST_CHECK struct err index_applied(struct index *ix, struct applied *out);
 MUST_CHECK struct err index_add(struct index *ix, struct str ops);
 /* Makes them visible at once, together with the mark. */
 MUST_CHECK struct err index_commit(struct index *ix, const struct applied *applied);
+/* Counts bytes of log that have been brought in, and after `limit` of them has what is in memory
+ * written out in the background: it is what a start after a kill replays. */
+void index_bound_replay(struct index *ix, uint64_t log_bytes, uint64_t limit);
 /* Bytes of disk that must be free for flushes and compactions to succeed: never more than
  * INDEX_RESERVE_MAX. Any thread. */
 enum { INDEX_RESERVE_MAX = 1 << 30 };

@@ -143,7 +143,9 @@ static struct err apply_group(struct group *g, const struct log_position *end, v
             TRY(index_add(e->index, r.payload));
     struct applied applied = {end->segment, end->offset, end->sequence};
     atomic_fetch_add(&e->replayed_groups, 1);
-    return index_commit(e->index, &applied);
+    TRY(index_commit(e->index, &applied));
+    index_bound_replay(e->index, g->header.length, e->flush_after);
+    return OK;
 }
 
 /* Where in the chain the replay begins; n: nowhere. */

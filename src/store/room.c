@@ -12,26 +12,40 @@ enum {
     CHANGES_PART = 16         /* on a small disk this part of it */
 };
 
+/* Logs both turns, not each refusal: it is over when there is room enough for a while. */
+static void tell(struct engine *e, bool full, uint64_t free_bytes)
+{
+    if (atomic_load(&e->full) == full || atomic_exchange(&e->full, full) == full)
+        return;
+    if (full)
+        log_error("store.disk.nearly-full", LF_U64("free", free_bytes));
+    else
+        log_info("store.disk.room-again", LF_U64("free", free_bytes));
+}
+
 struct err disk_has_room(struct engine *e, enum room_for what, uint64_t bytes)
 {
     uint64_t free_bytes, total;
     if (e->disk->space(e->disk, e->log_dir, &free_bytes, &total) < 0)
         return err_sys("asking for free space");
+    uint64_t changes = MIN((uint64_t)CHANGES_ROOM, total / CHANGES_PART);
     uint64_t need = SLACK + atomic_load(&e->promised);
     if (what == ROOM_FOR_MAIL)
-        need += MIN((uint64_t)CHANGES_ROOM, total / CHANGES_PART);
+        need += changes;
     /* In the log, and at most as much again in the index. */
     if (__builtin_mul_overflow(bytes, 2, &bytes) || __builtin_add_overflow(need, bytes, &need))
         return err_make(E_LIMIT, "too much for one change");
-    if (free_bytes > need &&
-        (free_bytes - need > INDEX_RESERVE_MAX || free_bytes - need > index_reserve(e->index))) {
-        if (what == ROOM_FOR_MAIL && atomic_load(&e->full) && atomic_exchange(&e->full, false))
-            log_info("store.disk.room-again", LF_U64("free", free_bytes));
-        return OK;
+    uint64_t left = free_bytes > need ? free_bytes - need : 0;
+    uint64_t reserve = INDEX_RESERVE_MAX;
+    if (left < reserve + changes)
+        reserve = index_reserve(e->index);
+    if (left <= reserve) {
+        tell(e, true, free_bytes);
+        return err_make(E_FULL, "the file system of the store is nearly full");
     }
-    if (!atomic_exchange(&e->full, true))
-        log_error("store.disk.nearly-full", LF_U64("free", free_bytes), LF_U64("size", total));
-    return err_make(E_FULL, "the file system of the store is nearly full");
+    if (what == ROOM_FOR_MAIL && left - reserve >= changes)
+        tell(e, false, free_bytes);
+    return OK;
 }
 
 struct err engine_has_room(struct engine *e, uint64_t bytes)

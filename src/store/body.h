@@ -12,7 +12,7 @@ struct body {
     atomic_uint refs;
     struct str bytes; /* the caller's */
     uint8_t hash[SHA256_LEN];
-    /* Where it was written. A small body's place belongs to the committer's thread; a big one's is
+    /* Where it was written. A small body's place belongs to who is committing; a big one's is
      * set under the lock, before its commit enters the queue. segment 0: nowhere yet. */
     pthread_mutex_t lock;
     uint64_t engine_id; /* of the open engine that wrote it */

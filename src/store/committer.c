@@ -17,31 +17,10 @@ static struct err write_big_bodies(struct engine *e, struct batch *batch)
     return OK;
 }
 
-void engine_submit(struct engine *e, struct commit *c)
-{
-    check(e->running);
-    c->early = buf_err(&c->batch.ops);
-    if (!c->early.code)
-        c->early = write_big_bodies(e, &c->batch);
-    pthread_mutex_lock(&e->lock);
-    list_append(&e->waiting, &c->link);
-    bool wake = e->sleeping;
-    e->sleeping = false;
-    pthread_mutex_unlock(&e->lock);
-    if (wake)
-        pthread_cond_signal(&e->wake);
-}
-
-/* Moves what may stand in one group from the queue to `out`; false: nothing will come any more. */
-static bool take_waiting(struct engine *e, struct list *out, uint64_t *out_estimate)
+/* Moves what may stand in one group from the queue to `out`. With the lock. */
+static void take_group(struct engine *e, struct list *out, uint64_t *out_estimate)
 {
     uint64_t bytes = GROUP_HEADER;
-    pthread_mutex_lock(&e->lock);
-    while (list_empty(&e->waiting) && !e->stop) {
-        e->sleeping = true;
-        pthread_cond_wait(&e->wake, &e->lock);
-    }
-    e->sleeping = false;
     for (size_t n = 0; n < GROUP_COMMITS && !list_empty(&e->waiting); n++) {
         struct commit *c = commit_of(e->waiting.next);
         uint64_t more = c->early.code ? 0 : group_estimate(&c->batch);
@@ -50,9 +29,7 @@ static bool take_waiting(struct engine *e, struct list *out, uint64_t *out_estim
         bytes += more;
         list_append(out, list_pop(&e->waiting));
     }
-    pthread_mutex_unlock(&e->lock);
     *out_estimate = bytes;
-    return !list_empty(out);
 }
 
 /* What is durable but cannot be shown is repaired by replaying it in a new process. */
@@ -100,21 +77,71 @@ static struct err commit_group(struct engine *e, struct list *group, uint64_t es
     return OK;
 }
 
-static void *committer_main(void *arg)
+/* Commits one group, as the one who has set `committing`. The lock is given up meanwhile. */
+static void commit_waiting(struct engine *e)
 {
-    struct engine *e = arg;
     struct list group;
     uint64_t estimate;
     list_init(&group);
-    while (take_waiting(e, &group, &estimate)) {
-        struct err result = estimate > GROUP_HEADER ? commit_group(e, &group, estimate) : OK;
-        for (struct list *l; (l = list_pop(&group));) {
-            struct commit *c = commit_of(l);
-            c->done(c, c->early.code ? c->early : result);
-        }
-        if (!result.code)
-            index_bound_replay(e->index, estimate, e->flush_after);
+    take_group(e, &group, &estimate);
+    pthread_mutex_unlock(&e->lock);
+    struct err result = estimate > GROUP_HEADER ? commit_group(e, &group, estimate) : OK;
+    for (struct list *l; (l = list_pop(&group));) {
+        struct commit *c = commit_of(l);
+        c->done(c, c->early.code ? c->early : result);
     }
+    pthread_mutex_lock(&e->lock);
+    e->committing = false;
+}
+
+/* Whether the committer's thread has to be woken for what is waiting. With the lock. */
+static bool committer_must_wake(struct engine *e)
+{
+    bool wake = e->sleeping && !e->committing && (e->stop || !list_empty(&e->waiting));
+    if (wake)
+        e->sleeping = false;
+    return wake;
+}
+
+/*
+ * Who finds nobody committing does it for itself: a lone commit costs no change of threads. It
+ * does so for one group; what has come meanwhile is the committer's thread's, and so is everything
+ * as long as it is busy.
+ */
+void engine_submit(struct engine *e, struct commit *c)
+{
+    check(e->running);
+    c->early = buf_err(&c->batch.ops);
+    if (!c->early.code)
+        c->early = write_big_bodies(e, &c->batch);
+    pthread_mutex_lock(&e->lock);
+    list_append(&e->waiting, &c->link);
+    if (!e->committing && e->sleeping) {
+        e->committing = true;
+        commit_waiting(e);
+    }
+    bool wake = committer_must_wake(e);
+    pthread_mutex_unlock(&e->lock);
+    if (wake)
+        pthread_cond_signal(&e->wake);
+}
+
+static void *committer_main(void *arg)
+{
+    struct engine *e = arg;
+    pthread_mutex_lock(&e->lock);
+    for (;;) {
+        while (e->committing || (list_empty(&e->waiting) && !e->stop)) {
+            e->sleeping = true;
+            pthread_cond_wait(&e->wake, &e->lock);
+        }
+        e->sleeping = false;
+        if (list_empty(&e->waiting))
+            break;
+        e->committing = true;
+        commit_waiting(e);
+    }
+    pthread_mutex_unlock(&e->lock);
     return NULL;
 }
 
@@ -135,7 +162,7 @@ void committer_stop(struct engine *e)
     pthread_mutex_lock(&e->lock);
     e->stop = true;
     pthread_mutex_unlock(&e->lock);
-    pthread_cond_signal(&e->wake);
+    pthread_cond_broadcast(&e->wake);
     pthread_join(e->committer, NULL);
     e->running = false;
 }

@@ -2,10 +2,10 @@
  * The engine below the model: a log that is the truth, and the index made from it. It knows
  * keys, values and bodies, but neither accounts nor mailboxes. Private to the store.
  *
- * A commit is a batch of index changes and the bodies that they name. The committer's thread
- * collects what is waiting into one group, appends it to the log, syncs once, applies the batches
- * to RocksDB (without a WAL of its own) together with the mark `applied`, and answers. Groups
- * keep the order of engine_submit.
+ * A commit is a batch of index changes and the bodies that they name. The committer (a thread, or
+ * the submitter while that one sleeps) collects what is waiting into one group, appends it to the
+ * log, syncs once, applies the batches to RocksDB (without a WAL of its own) together with the
+ * mark `applied`, and answers. Groups keep the order of engine_submit.
  */
 #ifndef THURN_STORE_ENGINE_H
 #define THURN_STORE_ENGINE_H
@@ -57,8 +57,9 @@ struct commit {
     struct list link;
     struct err early; /* the engine's: failed before it reached the committer */
     struct batch batch;
-    /* On the committer's thread, after the index shows the change (or it has failed: then nothing
-     * of it is there, in this process and after any restart). Must not block. */
+    /* On the thread that committed it (the submitter's within engine_submit, if nobody else was
+     * committing), after the index shows the change (or it has failed: then nothing of it is
+     * there, in this process and after any restart). Must not block. */
     void (*done)(struct commit *c, struct err result);
 };
 /* Any thread. Returns at once, except that bodies above 1 MB are written and synced here, on the

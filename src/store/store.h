@@ -32,7 +32,7 @@ struct store_options {
     uint64_t segment_size;         /* bytes after which a new segment is begun; 0: 64 MB */
     uint64_t cache_size;           /* memory for blocks of the index; 0: 64 MB */
     const struct store_disk *disk; /* NULL: the real one */
-    /* Called after each commit, on the committer's thread: this account has changed. May be
+    /* Called after each commit, on the thread that committed: this account has changed. May be
      * NULL. It must not block. */
     void (*changed)(account_id account, modseq at, void *arg);
     void *changed_arg;
@@ -174,7 +174,7 @@ modseq txn_modseq(const struct txn *t);
 void txn_abort(struct txn *t);
 /* Makes it durable, or fails and changes nothing; ends the transaction either way. Blocks. */
 MUST_CHECK struct err txn_commit(struct txn *t);
-/* The same without waiting: done(result, arg) is called on the committer's thread (or in this call,
+/* The same without waiting: done(result, arg) is called on the thread that committed (or in this call,
  * if the transaction fails before it gets there), when the transaction has ended already. It must
  * not block. */
 void txn_commit_async(struct txn *t, void (*done)(struct err result, void *arg), void *arg);

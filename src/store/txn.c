@@ -251,7 +251,7 @@ static void txn_publish(struct txn *t)
     }
 }
 
-/* On the committer's thread, or where the transaction failed before it got there. */
+/* On the thread that committed, or where the transaction failed before it got there. */
 static void txn_end(struct txn *t, struct err result)
 {
     struct account *a = t->account;
@@ -284,7 +284,7 @@ void txn_commit_async(struct txn *t, void (*done)(struct err result, void *arg),
         txn_end(t, result);
         return;
     }
-    /* The snapshot has served; the committer's thread need not close it. */
+    /* The snapshot has served; who commits need not close it. */
     snap_close(t->snap);
     t->snap = NULL;
     t->commit.done = txn_committed;

@@ -8,7 +8,7 @@
  * differ in their states only, and in what becomes of a delivery that fails in part.
  *
  * A delivery goes from the loop's thread to a scanner, back to the loop's thread, to a worker - to
- * several, if it has several recipients - and ends on the committer's thread, which sends the
+ * several, if it has several recipients - and ends on the thread that committed, which sends the
  * answer.
  */
 

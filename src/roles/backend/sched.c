@@ -89,8 +89,8 @@ static void sched_push(struct sched *s, struct list *queue, struct job *j)
 {
     (void)pthread_mutex_lock(&s->lock);
     list_append(queue, &j->link);
-    (void)pthread_cond_signal(&s->more);
     (void)pthread_mutex_unlock(&s->lock);
+    (void)pthread_cond_signal(&s->more); /* unlocked: who wakes need not wait for the lock */
 }
 
 void sched_run(struct sched *s, struct job *j)

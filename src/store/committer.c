@@ -90,6 +90,8 @@ static void commit_waiting(struct engine *e)
         struct commit *c = commit_of(l);
         c->done(c, c->early.code ? c->early : result);
     }
+    if (!result.code)
+        index_bound_replay(e->index, estimate, e->flush_after);
     pthread_mutex_lock(&e->lock);
     e->committing = false;
 }

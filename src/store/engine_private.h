@@ -50,7 +50,6 @@ struct engine {
     bool sleeping, committing, stop;
 
     atomic_uint_fast64_t promised; /* bytes of big bodies that are being written */
-    _Atomic uint64_t plenty_until; /* until then nobody need ask for free space: room.c */
     atomic_bool full;              /* mail is refused, which has been logged */
 
     atomic_uint_fast64_t groups, records, synced_bytes, replayed_groups, segments;

@@ -9,9 +9,7 @@
 enum {
     SLACK = 16 << 20,         /* RocksDB's manifest and notes, the log's zeros */
     CHANGES_ROOM = 256 << 20, /* for changes without mail, */
-    CHANGES_PART = 16,        /* on a small disk this part of it */
-    PLENTY = 1 << 30,         /* with so much beyond all that, nobody asks again */
-    PLENTY_US = 20000         /* for that time: less than it takes to write it */
+    CHANGES_PART = 16         /* on a small disk this part of it */
 };
 
 /* Logs both turns, not each refusal: it is over when there is room enough for a while. */
@@ -27,9 +25,7 @@ static void tell(struct engine *e, bool full, uint64_t free_bytes)
 
 struct err disk_has_room(struct engine *e, enum room_for what, uint64_t bytes)
 {
-    uint64_t free_bytes, total, now = clock_mono_us();
-    if (bytes < PLENTY / 8 && now < atomic_load(&e->plenty_until))
-        return OK;
+    uint64_t free_bytes, total;
     if (e->disk->space(e->disk, e->log_dir, &free_bytes, &total) < 0)
         return err_sys("asking for free space");
     uint64_t changes = MIN((uint64_t)CHANGES_ROOM, total / CHANGES_PART);
@@ -49,8 +45,6 @@ struct err disk_has_room(struct engine *e, enum room_for what, uint64_t bytes)
     }
     if (what == ROOM_FOR_MAIL && left - reserve >= changes)
         tell(e, false, free_bytes);
-    if (left - reserve > changes + PLENTY)
-        atomic_store(&e->plenty_until, now + PLENTY_US);
     return OK;
 }
 

@@ -39,8 +39,16 @@ static struct uid_range range_clip(const Thurn__NumRange *in, uint32_t max, bool
     return r;
 }
 
+/* "1:*" means all messages, also where there are none: clients ask so without looking. */
+static bool range_is_all(const Thurn__NumRange *in)
+{
+    return MIN(in->first, in->last) == 1 && MAX(in->first, in->last) == UINT32_MAX;
+}
+
 static bool range_beyond(const Thurn__NumRange *in, uint32_t max)
 {
+    if (range_is_all(in))
+        return false;
     return max == 0 || (in->first > max && in->first != UINT32_MAX) ||
            (in->last > max && in->last != UINT32_MAX);
 }

@@ -539,6 +539,8 @@ static void odd_sets_are_understood(void **state)
     };
     struct client *a = client_in(*state, "INBOX");
     ask_fetch(a, "1:*", false, UIDS, NULL, false);
+    assert_said(a, "ok"); /* all of none */
+    ask_fetch(a, "1:2", false, UIDS, NULL, false);
     assert_said(a, "no(INVALID)"); /* an empty mailbox has no message number */
     ask_fetch(a, "1:*", true, UIDS, NULL, false);
     assert_said(a, "ok");

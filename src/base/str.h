@@ -45,6 +45,12 @@ size_t str_find_byte(struct str s, uint8_t c, size_t from);
 size_t str_find(struct str s, struct str what, size_t from);
 /* Without leading and trailing SP, HT, CR and LF. */
 struct str str_trim(struct str s);
+/* Copies the bytes to where there is room for them; an empty slice has no pointer to copy from. */
+static inline void str_copy_to(void *to, struct str s)
+{
+    if (s.n)
+        memcpy(to, s.p, s.n);
+}
 /* A copy in the arena; {NULL, 0} if there is no room for a non-empty one. */
 MUST_CHECK struct str str_dup(struct arena *a, struct str s);
 /* A NUL-terminated copy, for system calls and libraries; NULL without room or if `s` holds NUL. */

@@ -16,7 +16,7 @@ static struct err argon2_make(const struct directory_options *o, struct str pass
     char *text = arena_alloc(a, scheme.n + room);
     if (!text)
         return err_make(E_LIMIT, "no memory for a password");
-    memcpy(text, scheme.p, scheme.n);
+    str_copy_to(text, scheme);
     int rc = argon2id_hash_encoded(o->argon2_passes, o->argon2_memory_kib, LANES, password.p,
                                    password.n, salt, sizeof salt, HASH_LEN, text + scheme.n, room);
     if (rc == ARGON2_MEMORY_ALLOCATION_ERROR)

@@ -27,7 +27,7 @@ struct err mailbox_name_canonical(struct str name, struct arena *a, struct str *
     uint8_t *copy = arena_alloc(a, name.n);
     if (!copy)
         return err_make(E_LIMIT, "no room for a name");
-    memcpy(copy, name.p, name.n);
+    str_copy_to(copy, name);
     memcpy(copy, "INBOX", first.n);
     *out = str_of(copy, name.n);
     return OK;
@@ -236,8 +236,8 @@ static struct err txn_rename_child(struct txn *t, struct txn_box *b, void *arg)
     uint8_t *name = arena_alloc(&t->arena, r->to.n + rest.n);
     if (!name)
         return err_make(E_LIMIT, "the transaction is too large");
-    memcpy(name, r->to.p, r->to.n);
-    memcpy(name + r->to.n, rest.p, rest.n);
+    str_copy_to(name, r->to);
+    str_copy_to(name + r->to.n, rest);
     txn_box_name(t, b, str_of(name, r->to.n + rest.n));
     return OK;
 }

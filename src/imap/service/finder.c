@@ -105,7 +105,7 @@ static void feed_unicode(struct finder *f, struct str piece)
 {
     uint8_t joined[PIECE + sizeof f->cut];
     memcpy(joined, f->cut, f->n_cut);
-    memcpy(joined + f->n_cut, piece.p, piece.n);
+    str_copy_to(joined + f->n_cut, piece);
     struct str all = str_of(joined, f->n_cut + piece.n);
     f->n_cut = cut_bytes(all);
     struct str whole = str_sub(all, 0, all.n - f->n_cut);

@@ -158,7 +158,7 @@ static struct str children_prefix(struct str name, struct arena *a)
     uint8_t *prefix = arena_alloc(a, name.n + 1);
     if (!prefix)
         return (struct str){NULL, 0};
-    memcpy(prefix, name.p, name.n);
+    str_copy_to(prefix, name);
     prefix[name.n] = '/';
     return str_of(prefix, name.n + 1);
 }

@@ -98,8 +98,8 @@ static void accepted_add(struct lmtp_session *l, const Thurn__Mailaddr *address,
     a->account = account;
     a->local_n = local.n;
     a->domain_n = domain.n;
-    memcpy(a->text, local.p, local.n);
-    memcpy(a->text + local.n, domain.p, domain.n);
+    str_copy_to(a->text, local);
+    str_copy_to(a->text + local.n, domain);
     list_append(&l->accepted, &a->link);
     if (++l->n_accepted > l->s.b->limits.recipients)
         accepted_drop(l, container_of(l->accepted.next, struct accepted, link));

@@ -33,7 +33,7 @@ static void smtp_hello(struct smtp_client *s, const struct smtp_command *cmd)
     smtp_reset(s);
     s->greeted = cmd->verb == SMTP_HELO ? SMTP_GREETED : SMTP_EXTENDED;
     s->n_helo = cmd->domain.n;
-    memcpy(s->helo, cmd->domain.p, cmd->domain.n);
+    str_copy_to(s->helo, cmd->domain);
     struct buf *out = client_out(&s->c);
     buf_printf(out, "250%c%.*s\r\n", s->greeted == SMTP_GREETED ? ' ' : '-',
                STR_FMT(pb_str(set->hostname)));

@@ -80,8 +80,10 @@ static bool add_fixed(struct fetch *f, struct str name)
 static bool section_add(struct fetch *f, Thurn__Section **section, struct wire_section **printed)
 {
     struct wire_parse *w = f->w;
-    if (f->request->n_sections == WIRE_SECTIONS_MAX)
-        return wire_fail(w, "FETCH asks for too many sections");
+    if (f->request->n_sections == WIRE_SECTIONS_MAX) {
+        (void)wire_fail(w, "FETCH asks for too many sections");
+        return false;
+    }
     if (!f->request->sections) {
         f->request->sections = WIRE_NEW_ARRAY(w, Thurn__Section *, WIRE_SECTIONS_MAX);
         f->print->sections = WIRE_NEW_ARRAY(w, struct wire_section, WIRE_SECTIONS_MAX);
@@ -212,8 +214,8 @@ static void section_partial(struct fetch *f, Thurn__Section *section, struct wir
 /* From behind "BODY[". */
 static void add_section(struct fetch *f, bool peek)
 {
-    Thurn__Section *section;
-    struct wire_section *printed;
+    Thurn__Section *section = NULL;
+    struct wire_section *printed = NULL;
     if (!section_add(f, &section, &printed))
         return;
     buf_clear(&f->label);

@@ -24,6 +24,8 @@ run_dir = "$dir/run"
 log_level = warn
 cleartext_login_from = {"127.0.0.0/8", "::1"}
 listen {
+    smtp = {"127.0.0.1:2525"}
+    submission = {"127.0.0.1:2587"}
     lmtp = {"127.0.0.1:2424"}
     imap = {"127.0.0.1:2143"}
     imaps = {"127.0.0.1:2993"}
@@ -52,8 +54,7 @@ if ! thurn domain list | grep -qx example.test; then
         echo secret | thurn account add --password-stdin $name@example.test >/dev/null
     done
     for name in alice bob; do
-        curl_mail=$(mktemp)
-        sed "s/@NAME@/$name/g; s/\$/\r/" > "$curl_mail" <<'END'
+        sed "s/@NAME@/$name/g; s/\$/\r/" <<'END' |
 From: Thurn <postmaster@example.test>
 To: @NAME@@example.test
 Subject: Welcome
@@ -61,13 +62,11 @@ Message-ID: <welcome.@NAME@@example.test>
 MIME-Version: 1.0
 Content-Type: text/plain; charset=utf-8
 
-This message came in by LMTP, was parsed in a sandbox, committed to the log,
+This message came in by SMTP, was parsed in a sandbox, committed to the log,
 and is served from there.
 END
-        { printf 'LHLO demo\r\nMAIL FROM:<postmaster@example.test>\r\nRCPT TO:<%s@example.test>\r\nDATA\r\n' $name
-          cat "$curl_mail"; printf '.\r\nQUIT\r\n'; } | timeout 10 bash -c '
-            exec 3<>/dev/tcp/127.0.0.1/2424; cat >&3; cat <&3 >/dev/null'
-        rm -f "$curl_mail"
+            curl -sS smtp://127.0.0.1:2525 --mail-from postmaster@example.test \
+                --mail-rcpt "$name@example.test" -T -
     done
 fi
 cat <<END
@@ -75,9 +74,10 @@ Thurn is running. Mail is kept in $dir; Ctrl-C ends it.
 
   accounts   alice@example.test and bob@example.test, password "secret"
   IMAP       127.0.0.1:2143 (STARTTLS or plain), 127.0.0.1:2993 (TLS, self-signed)
-  LMTP       127.0.0.1:2424
+  SMTP       127.0.0.1:2525; submission, with a login, 127.0.0.1:2587; LMTP 127.0.0.1:2424
 
 Try:
+  printf 'Subject: Hello\\r\\n\\r\\nHello\\r\\n' | curl -s smtp://127.0.0.1:2525 --mail-from me@example.net --mail-rcpt alice@example.test -T -
   curl -s imap://127.0.0.1:2143/INBOX -u alice@example.test:secret -X 'FETCH 1:* (FLAGS ENVELOPE)'
   curl -s 'imap://127.0.0.1:2143/INBOX;MAILINDEX=1' -u alice@example.test:secret
   $binary --config $conf status

@@ -40,6 +40,15 @@ static struct err account_load_days(struct account *a, struct view *v)
     return OK;
 }
 
+static struct err account_load_slots(struct account *a, struct view *v)
+{
+    struct slot oldest = {0};
+    size_t n;
+    TRY(slots_oldest(v, a->id, &oldest, 1, &n));
+    atomic_store(&a->oldest_slot, oldest.end);
+    return OK;
+}
+
 static struct err account_load(struct account *a)
 {
     struct view *v = view_open(a->store->engine);
@@ -52,6 +61,8 @@ static struct err account_load(struct account *a)
         atomic_store(&a->modseq, head->modseq);
         result = account_load_days(a, v);
     }
+    if (result.code == E_OK)
+        result = account_load_slots(a, v);
     view_close(v);
     return result;
 }
@@ -326,7 +337,7 @@ void account_look_at_overlays(struct account *a)
 
 bool account_wants_maintenance(const struct account *a)
 {
-    return atomic_load(&a->wants) || account_has_old_days(a);
+    return atomic_load(&a->wants) || account_has_old_days(a) || account_history_ended(a);
 }
 
 static void account_expire_done(struct txn *t)
@@ -355,10 +366,14 @@ struct err account_maintain(struct account *a)
     if (account_has_old_days(a))
         account_expire_done(t);
     struct err result = account_fold_one(t);
-    if (result.code == E_OK && t->commit.batch.ops.n)
+    if (result.code == E_OK && !t->commit.batch.ops.n && account_history_ended(a))
+        result = txn_purge(t);
+    if (result.code == E_OK && (t->commit.batch.ops.n || t->head_touched))
         result = txn_commit(t);
     else
         txn_abort(t);
+    if (result.code != E_OK)
+        a->purge_at = (struct purge_at){0};
     /* Also if there was nothing to do: the mailbox that was worth it may be gone. */
     if (result.code == E_OK)
         account_look_at_overlays(a);

@@ -216,6 +216,7 @@ static void check_any(struct checker *c, struct str rest, struct str value, void
     case KEY_HEAD:
     case KEY_MAILBOX:
     case KEY_NAME:
+    case KEY_SLOT:
     case KEY_SUBSCRIPTION: break;
     default: check_say(c, "there is a key of a kind that this release does not know"); break;
     }
@@ -235,6 +236,7 @@ static struct err check_account_parts(struct checker *c)
         return OK;
     }
     TRY(e);
+    TRY(check_slots(c));
     TRY(check_emails(c));
     TRY(check_boxes(c));
     check_email_refs(c);
@@ -276,6 +278,12 @@ static struct err check_accounts(struct checker *c)
         if (!first.n)
             return OK;
         struct cur key = cur_of(key_str(&first));
+        if (first.b[0] == DUE_SPACE) {
+            TRY(check_due(c));
+            from = (struct key){.n = 0};
+            key_byte(&from, DUE_SPACE + 1);
+            continue;
+        }
         bool space = cur_byte(&key) == KEY_SPACE;
         account_id account = {key_read_u64(&key)};
         if (!space || key.bad || account.v == 0) {

@@ -31,6 +31,7 @@ struct checker {
     Thurn__AccountHead *head;
     struct check_box *boxes;
     size_t n_boxes, cap_boxes;
+    uint64_t oldest;            /* modseq of the first change that history has; UINT64_MAX: none */
     size_t last_box;            /* that was asked for: keys of one mailbox stand together */
     struct check_email *emails; /* ascending ids */
     size_t n_emails, cap_emails;
@@ -53,6 +54,9 @@ struct check_email *check_email_of(const struct checker *c, uint64_t id);
 /* Makes room for one more element of an array. */
 void *check_grow(void *array, size_t n, size_t *cap, size_t size);
 
+MUST_CHECK struct err check_slots(struct checker *c); /* check_history.c */
+/* The index of what is to end; its keys lie beside the accounts. */
+MUST_CHECK struct err check_due(struct checker *c);
 MUST_CHECK struct err check_emails(struct checker *c); /* check_email.c */
 void check_email_refs(const struct checker *c);        /* after the mailboxes */
 MUST_CHECK struct err check_mailbox(struct checker *c, const struct check_box *box);

@@ -119,6 +119,8 @@ static void check_changes(struct checker *c, struct str rest, struct str value, 
         say_box(s, "a value of the change log is damaged");
         s->damaged = true;
     }
+    if (s->modseq < s->c->oldest)
+        say_box(s, "the change log has a change that history would never let go");
     if (s->modseq > s->box->pb->highest_modseq)
         say_box(s, "the change log is ahead of HIGHESTMODSEQ");
 }
@@ -145,6 +147,8 @@ static void check_living(struct check_entries *s, const struct entry *e,
         say_uid(s, e->uid.v, "has a modseq above HIGHESTMODSEQ");
     if (pb->n_keywords < KEYWORDS_MAX && e->keywords >> pb->n_keywords)
         say_uid(s, e->uid.v, "has keywords that the mailbox does not have");
+    if (s->box->dead && e->uid.v <= pb->released)
+        return;
     if (!email)
         say_uid(s, e->uid.v, "its email is missing");
     else if (email->size != e->size)
@@ -246,6 +250,8 @@ struct err check_mailbox(struct checker *c, const struct check_box *box)
         say_box(&s, "has a UIDVALIDITY that was never given out");
     if (pb->highest_modseq > c->head->modseq)
         say_box(&s, "has a HIGHESTMODSEQ above the account's");
+    if (box->dead && pb->highest_modseq < c->oldest)
+        say_box(&s, "is deleted, but history would never let it go");
     if (pb->n_keywords > KEYWORDS_MAX)
         say_box(&s, "has too many keywords");
     struct err e = check_read(&s);

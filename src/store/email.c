@@ -124,7 +124,43 @@ static void email_write(struct str key, void *value, void *arg)
     struct key k;
     key_of_u64(&k, t->account->id, KEY_EMAIL, e->pb->id);
     row_put(&t->commit.batch, &k, e->pb);
-    t->head_changed = true;
+}
+
+/* Each body belongs to one email of the account. */
+static struct err email_drop_bodies(struct txn *t, const Thurn__StoredEmail *pb)
+{
+    for (size_t i = 0; i < pb->n_content; i++) {
+        struct key k;
+        Thurn__BodyPlace *place;
+        if (!pb->content[i]->body)
+            continue;
+        key_of_u64(&k, t->account->id, KEY_BODY, pb->content[i]->body);
+        struct err err = row_get(txn_snap(t)->view, &k, &thurn__body_place__descriptor,
+                                 t->account->id, &t->arena, &place);
+        if (err.code == E_OK)
+            batch_body_drop(&t->commit.batch, key_str(&k), place);
+        else if (err.code != E_NOTFOUND)
+            return err;
+    }
+    return OK;
+}
+
+struct err txn_email_release(struct txn *t, email_id id)
+{
+    struct txn_email *e;
+    struct err err = txn_email_get(t, id, &e);
+    if (err.code == E_NOTFOUND || (!err.code && e->pb->refs == 0))
+        return err_make(E_CORRUPT, "the email of a dead entry is missing");
+    TRY(err);
+    if (--e->pb->refs)
+        return OK;
+    struct key k;
+    key_of_u64(&k, t->account->id, KEY_EMAIL, id.v);
+    batch_delete(&t->commit.batch, key_str(&k));
+    key_of_u64(&k, t->account->id, KEY_TEXT, id.v);
+    batch_delete(&t->commit.batch, key_str(&k));
+    t->head.emails--;
+    return email_drop_bodies(t, e->pb);
 }
 
 void txn_emails_write(struct txn *t)

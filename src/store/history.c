@@ -195,6 +195,8 @@ struct err snap_changes(struct snap *s, mailbox_id m, modseq since, struct chang
         *out_n = 0;
         return OK;
     }
+    if (since.v < s->head->history_from)
+        return err_make(E_LIMIT, "the change log does not reach back that far");
     struct key from, to;
     key_of_u32(&to, s->account->id, KEY_CHANGES, m.v);
     struct changes c = {.account = s->account->id, .prefix = to.n};

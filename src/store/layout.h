@@ -14,14 +14,15 @@
  *  g     mailbox                   Mailbox as it was when it was deleted; its blocks, overlay and
  *                                  change log stay for history
  *  h                               AccountHead
- *  l     mailbox, base             (reserved) listing columns of a block
- *  m     mailbox                   Mailbox
- *  n     name                      account, mailbox: the index of names
- *  o     mailbox, generation, UID  overlay: an entry that is new or changed, or a tombstone
- *  p     body                      BodyPlace
- *  q     day, id (two 64-bit)      Done; days since 1970, so that old ones go as a range
- *  s     name                      Subscription
- *  t     email                     account, codec (0: none), decoded text
+ *  i     end (64-bit)              a slot of history that has not been let go: account, first
+ * modseq l     mailbox, base             (reserved) listing columns of a block m     mailbox
+ * Mailbox n     name                      account, mailbox: the index of names o     mailbox,
+ * generation, UID  overlay: an entry that is new or changed, or a tombstone p     body BodyPlace q
+ * day, id (two 64-bit)      Done; days since 1970, so that old ones go as a range s     name
+ * Subscription t     email                     account, codec (0: none), decoded text
+ *
+ * Beside the accounts, under DUE_SPACE: end of a slot (64-bit), account (64-bit); without value.
+ * Which accounts have history that is to end is found there.
  *
  * "account" in a value that is no protobuf message is a varint at its beginning. Every value names
  * its account and is checked against its key's when it is read.
@@ -34,6 +35,10 @@
  * such a UID replaces it (or, as a tombstone, removes it). A living UID above is in the overlay
  * only. An expunged entry lives on, whole, as the before-image in the change log: that line is
  * the dead entry.
+ *
+ * History. The first change behind the end of a slot begins the next one. When the end of a slot is
+ * longer ago than history is kept, everything that changed below the first modseq of the next slot
+ * (if there is none: up to the head's) is let go in pieces, and then the slot's own keys.
  */
 #ifndef THURN_STORE_LAYOUT_H
 #define THURN_STORE_LAYOUT_H
@@ -48,6 +53,8 @@ enum key_kind {
     KEY_FREE = 'f',
     KEY_DEAD_MAILBOX = 'g',
     KEY_HEAD = 'h',
+    KEY_SLOT = 'i',
+    KEY_LISTING = 'l',
     KEY_MAILBOX = 'm',
     KEY_NAME = 'n',
     KEY_OVERLAY = 'o',
@@ -56,7 +63,7 @@ enum key_kind {
     KEY_SUBSCRIPTION = 's',
     KEY_TEXT = 't',
 };
-enum { KEY_SPACE = 'A' };
+enum { KEY_SPACE = 'A', DUE_SPACE = 'D' };
 
 enum {
     KEYWORDS_MAX = 64,
@@ -132,6 +139,18 @@ static inline void key_of_done(struct key *k, account_id a, uint32_t day, change
             v = v << 8 | id.b[half * 8 + i];
         key_u64(k, v);
     }
+}
+/* Slots of history. Times before 1970 do not occur. */
+static inline void key_of_slot(struct key *k, account_id a, int64_t end)
+{
+    key_of_u64(k, a, KEY_SLOT, (uint64_t)end);
+}
+static inline void key_of_due(struct key *k, int64_t end, account_id a)
+{
+    k->n = 0;
+    key_byte(k, DUE_SPACE);
+    key_u64(k, (uint64_t)end);
+    key_u64(k, a.v);
 }
 /* Turns a key into one that is above all keys that begin with it, and below all others that are
  * above it. */

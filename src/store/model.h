@@ -12,8 +12,10 @@ struct store {
     struct engine *engine;
     void (*changed)(account_id account, modseq at, void *arg);
     void *changed_arg;
-    pthread_mutex_t lock; /* accounts and their refs */
-    struct map accounts;  /* open ones, by id */
+    int64_t (*clock)(void);
+    _Atomic uint32_t history; /* seconds */
+    pthread_mutex_t lock;     /* accounts and their refs */
+    struct map accounts;      /* open ones, by id */
 };
 
 /* A mailbox as it was last committed. */
@@ -27,6 +29,17 @@ struct recent {
     msg_uid first; /* not shown to a session yet */
 };
 
+/* A slot of history. */
+struct slot {
+    int64_t end;
+    uint64_t first; /* modseq */
+};
+/* Where the next piece of a purge goes on; {0}: from the beginning. */
+struct purge_at {
+    bool lines_done; /* of the change log; dead mailboxes are next */
+    uint32_t mailbox;
+};
+
 struct account {
     struct store *store;
     account_id id;
@@ -36,12 +49,14 @@ struct account {
     atomic_bool wants; /* some overlay is worth folding */
     /* Days with records of repeated requests; 0: none seen. */
     _Atomic uint32_t done_oldest, done_newest;
+    _Atomic int64_t oldest_slot; /* of history: its end; 0: there is none */
     /* What follows belongs to the open transaction, and to the committer while it ends. */
     struct arena arena; /* holds what head points to */
     Thurn__AccountHead head;
     bool boxes_loaded;
     struct box **boxes; /* ascending ids */
     size_t n_boxes, cap_boxes;
+    struct purge_at purge_at; /* how far the end of the oldest slot has got */
 
     pthread_mutex_t recent_lock;
     struct recent *recent;
@@ -181,7 +196,11 @@ struct txn {
     struct snap *snap; /* opened when first needed */
     struct arena arena;
     Thurn__AccountHead head;
-    bool head_changed; /* else neither modseq nor head is written: maintenance */
+    bool head_changed;              /* else no modseq is used up: maintenance */
+    bool head_touched;              /* the head is written all the same */
+    int64_t slot_begun, slot_ended; /* ends of slots of history; 0: none */
+    int64_t slot_oldest;            /* if slot_ended: the next one */
+    struct purge_at purge_at;
     struct txn_box **boxes;
     size_t n_boxes, cap_boxes;
     struct map emails;     /* by id: struct txn_email */
@@ -200,6 +219,9 @@ struct txn_box *txn_box_new(struct txn *t, mailbox_id id);
 /* The mailbox with this canonical name as the transaction sees it; {0}: none. */
 mailbox_id txn_box_named(struct txn *t, struct str name);
 MUST_CHECK struct err txn_email_get(struct txn *t, email_id id, struct txn_email **out);
+/* One dead entry that showed it is gone for good; with the last of them the email goes, its text
+ * and its bodies. E_CORRUPT. */
+MUST_CHECK struct err txn_email_release(struct txn *t, email_id id);
 void txn_emails_write(struct txn *t);
 void txn_changes_write(struct txn *t, struct txn_box *b);
 /* Puts pending changes into the overlay, or into blocks if the overlay would become too long. */
@@ -229,6 +251,18 @@ void changes_line(struct buf *out, uint32_t *last_uid, const struct log_line *l)
 /* Goes through a value; `each` returns false to stop. E_CORRUPT. */
 MUST_CHECK struct err changes_read(struct str packed, account_id a,
                                    bool (*each)(const struct log_line *l, void *arg), void *arg);
+
+/* -- the end of history (purge.c) -- */
+
+int64_t store_now(const struct store *s);
+/* The ends of the oldest slots, at most `max`. */
+MUST_CHECK struct err slots_oldest(struct view *v, account_id a, struct slot *out, size_t max,
+                                   size_t *out_n);
+bool account_history_ended(const struct account *a);
+/* Begins a slot if the transaction's changes are behind the end of the newest. */
+void txn_slot(struct txn *t);
+/* A bounded piece of what has to go. */
+MUST_CHECK struct err txn_purge(struct txn *t);
 
 /* Budget of arenas for what the model itself has written. */
 enum { ARENA_OWN = 1 << 30 };

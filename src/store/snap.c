@@ -52,6 +52,11 @@ const Thurn__AccountHead *snap_head(const struct snap *s)
     return s->head;
 }
 
+modseq snap_history_from(const struct snap *s)
+{
+    return (modseq){s->head->history_from};
+}
+
 /* ------------------------------------------------------------------------- mailboxes */
 
 struct err snap_mailbox(struct snap *s, mailbox_id id, struct arena *a, Thurn__Mailbox **out)

@@ -10,6 +10,8 @@ struct err store_open(const struct store_options *o, struct store **out, struct 
     TRY(engine_open(&eo, &engine, explain));
     struct store *s = mem_alloc(sizeof *s);
     s->engine = engine;
+    s->clock = o->clock;
+    store_set_history(s, o->history);
     s->changed = o->changed;
     s->changed_arg = o->changed_arg;
     check(pthread_mutex_init(&s->lock, NULL) == 0);
@@ -137,6 +139,37 @@ static bool erase_body(struct str key, struct str value, void *arg)
     return e->failed.code == E_OK;
 }
 
+/* What of the account stands outside its own range. */
+static bool erase_slot(struct str key, struct str value, void *arg)
+{
+    (void)value;
+    struct erase *e = arg;
+    struct key prefix, due;
+    key_kind(&prefix, e->id, KEY_SLOT);
+    struct cur c = cur_of(str_skip(key, prefix.n));
+    key_of_due(&due, (int64_t)key_read_u64(&c), e->id);
+    batch_delete(e->batch, key_str(&due));
+    return true;
+}
+
+/* What a range alone cannot take away. */
+static struct err erase_singly(struct engine *engine, struct erase *e)
+{
+    struct view *v = view_open(engine);
+    struct key from, to;
+    key_kind(&from, e->id, KEY_BODY);
+    to = from;
+    key_end(&to);
+    struct err result = view_scan(v, key_str(&from), key_str(&to), erase_body, e);
+    key_kind(&from, e->id, KEY_SLOT);
+    to = from;
+    key_end(&to);
+    if (!result.code)
+        result = view_scan(v, key_str(&from), key_str(&to), erase_slot, e);
+    view_close(v);
+    return result.code ? result : e->failed;
+}
+
 struct err store_account_erase(struct store *s, account_id id)
 {
     check(pthread_mutex_lock(&s->lock) == 0);
@@ -148,17 +181,12 @@ struct err store_account_erase(struct store *s, account_id id)
         return absent.code == E_OK ? err_make(E_NOTFOUND, "no such account") : absent;
     struct batch b = {.account = id};
     struct erase e = {.batch = &b, .id = id};
-    struct key from, to;
-    key_kind(&from, id, KEY_BODY);
-    to = from;
-    key_end(&to);
-    struct view *v = view_open(s->engine);
-    struct err result = view_scan(v, key_str(&from), key_str(&to), erase_body, &e);
-    view_close(v);
-    if (result.code != E_OK || e.failed.code != E_OK) {
+    struct err result = erase_singly(s->engine, &e);
+    if (result.code != E_OK) {
         batch_free(&b);
-        return result.code != E_OK ? result : e.failed;
+        return result;
     }
+    struct key from, to;
     key_account(&from, id);
     to = from;
     key_end(&to);

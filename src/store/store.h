@@ -32,6 +32,8 @@ struct store_options {
     uint64_t segment_size;         /* bytes after which a new segment is begun; 0: 64 MB */
     uint64_t cache_size;           /* memory for blocks of the index; 0: 64 MB */
     const struct store_disk *disk; /* NULL: the real one */
+    uint32_t history;              /* seconds that what is gone is kept; 0: 28 days */
+    int64_t (*clock)(void);        /* seconds since 1970; NULL: the real one */
     /* Called after each commit, on the thread that committed: this account has changed. May be
      * NULL. It must not block. */
     void (*changed)(account_id account, modseq at, void *arg);
@@ -51,6 +53,18 @@ struct store_stats {
     uint64_t groups, records, synced_bytes, replayed_groups, segments;
 };
 void store_stats(struct store *s, struct store_stats *out);
+
+/* How long expunged messages, deleted mailboxes and the change log are kept, in seconds. */
+void store_set_history(struct store *s, uint32_t seconds);
+/* Accounts of which history is to end, whether they are open or not: found in an index by time,
+ * without looking at those that have nothing due. account_maintain then does it. Begins behind `at`
+ * and moves it; at the end of what is due it goes back to {0}. Some may be named twice. */
+struct history_due {
+    int64_t end;
+    account_id account;
+};
+MUST_CHECK struct err store_history_due(struct store *s, struct history_due *at, account_id *out,
+                                        size_t max, size_t *out_n);
 
 /* One finding of a check: what is wrong, where. `account` 0: the store itself. */
 typedef void (*store_finding)(account_id account, struct str what, void *arg);
@@ -77,7 +91,7 @@ account_id account_get_id(const struct account *a);
 /* The modseq of the last committed change: cheap, no lock. */
 modseq account_modseq(const struct account *a);
 /* Whether account_maintain has something to do (entries to fold into blocks, old records of
- * repeated requests): cheap. */
+ * repeated requests, history that has ended): cheap. */
 bool account_wants_maintenance(const struct account *a);
 /* Does a bounded piece of it, as a transaction of its own (same rule: no other one meanwhile). */
 MUST_CHECK struct err account_maintain(struct account *a);
@@ -89,6 +103,9 @@ MUST_CHECK struct err snap_open(struct account *a, struct snap **out);
 void snap_close(struct snap *s);
 modseq snap_modseq(const struct snap *s);
 const Thurn__AccountHead *snap_head(const struct snap *s);
+/* All changes later than this one are in the change log; it and those before may have been let go
+ * when their time in history had passed. */
+modseq snap_history_from(const struct snap *s);
 
 /* Mailboxes; E_NOTFOUND. What is returned lives in the arena. */
 MUST_CHECK struct err snap_mailbox(struct snap *s, mailbox_id id, struct arena *a,
@@ -138,7 +155,8 @@ struct change {
 };
 /* Up to `max` of them; `out_n` < max: no more; else go on after the last modseq. The changes of one
  * modseq are never split: if the first `max` end in the midst of one it is E_LIMIT; ask with a
- * larger `max`, or compare the entries instead. */
+ * larger `max`, or compare the entries instead. E_LIMIT also, and then whatever `max` is, if there
+ * were changes and `since` is before snap_history_from: only the entries can tell. */
 MUST_CHECK struct err snap_changes(struct snap *s, mailbox_id m, modseq since, struct change *out,
                                    size_t max, size_t *out_n);
 
@@ -174,9 +192,9 @@ modseq txn_modseq(const struct txn *t);
 void txn_abort(struct txn *t);
 /* Makes it durable, or fails and changes nothing; ends the transaction either way. Blocks. */
 MUST_CHECK struct err txn_commit(struct txn *t);
-/* The same without waiting: done(result, arg) is called on the thread that committed (or in this call,
- * if the transaction fails before it gets there), when the transaction has ended already. It must
- * not block. */
+/* The same without waiting: done(result, arg) is called on the thread that committed (or in this
+ * call, if the transaction fails before it gets there), when the transaction has ended already. It
+ * must not block. */
 void txn_commit_async(struct txn *t, void (*done)(struct err result, void *arg), void *arg);
 
 /* Names: UTF-8, 1 to 1000 bytes, no control characters, levels by '/', no empty level; the caller
@@ -218,7 +236,7 @@ MUST_CHECK struct err txn_entry_add(struct txn *t, mailbox_id m, email_id e, uin
 /* Sets flags and keywords of a living entry; E_NOTFOUND. */
 MUST_CHECK struct err txn_entry_flags(struct txn *t, mailbox_id m, msg_uid uid, uint32_t flags,
                                       uint64_t keywords);
-/* It stays as a dead entry for history. E_NOTFOUND. */
+/* It stays as a dead entry until its time in history has passed. E_NOTFOUND. */
 MUST_CHECK struct err txn_entry_expunge(struct txn *t, mailbox_id m, msg_uid uid);
 
 MUST_CHECK struct err txn_put(struct txn *t, struct str key, struct str value);

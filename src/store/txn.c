@@ -210,13 +210,18 @@ static struct err txn_box_write(struct txn *t, struct txn_box *b)
 /* Everything that the batch needs from the state before. */
 static struct err txn_write(struct txn *t)
 {
+    bool history = false; /* something that is to end one day */
     for (size_t i = 0; i < t->n_boxes; i++) {
-        t->head_changed =
-            t->head_changed || t->boxes[i]->n || t->boxes[i]->deep || t->boxes[i]->deleted;
+        history = history || t->boxes[i]->n || t->boxes[i]->deleted;
+        t->head_changed = t->head_changed || history || t->boxes[i]->deep;
         TRY(txn_box_write(t, t->boxes[i]));
     }
     txn_emails_write(t);
-    if (t->head_changed) {
+    if (t->head_changed && history)
+        txn_slot(t);
+    if (!t->head_changed && t->head_touched)
+        t->head.modseq = t->account->head.modseq;
+    if (t->head_changed || t->head_touched) {
         struct key k;
         key_kind(&k, t->account->id, KEY_HEAD);
         row_put(&t->commit.batch, &k, &t->head);
@@ -244,6 +249,16 @@ static void txn_publish(struct txn *t)
         atomic_store(&a->done_newest, t->done_day);
         uint32_t none = 0;
         atomic_compare_exchange_strong(&a->done_oldest, &none, t->done_day);
+    }
+    if (t->slot_begun) {
+        int64_t none = 0;
+        atomic_compare_exchange_strong(&a->oldest_slot, &none, t->slot_begun);
+    }
+    if (t->slot_ended)
+        atomic_store(&a->oldest_slot, t->slot_oldest);
+    if (t->head_touched) {
+        a->head = t->head;
+        a->purge_at = t->purge_at;
     }
     if (t->head_changed) {
         a->head = t->head;

@@ -63,6 +63,11 @@ static struct err open_directory(struct backend *b, const Thurn__Settings *s, st
     return e;
 }
 
+static uint32_t history_seconds(const Thurn__Settings *s)
+{
+    return (uint32_t)MIN(s->history / 1000, (uint64_t)UINT32_MAX);
+}
+
 struct err backend_open(struct backend *b, const Thurn__Settings *s, struct buf *explain)
 {
     b->watches = watches_new();
@@ -84,6 +89,7 @@ struct err backend_open(struct backend *b, const Thurn__Settings *s, struct buf 
     const struct scan_pool_options scan = {
         .loop = b->loop, .timeout_ms = s->scan_timeout, .retire = scanner_retire, .arg = b};
     b->scan = scan_pool_new(&scan);
+    b->history = history_new(b->loop, b->sched, b->store, history_seconds(s));
     backend_settings(b, s);
     return OK;
 }
@@ -95,6 +101,7 @@ void backend_settings(struct backend *b, const Thurn__Settings *s)
                                         .sessions = s->max_connections};
     (void)snprintf(b->hostname, sizeof b->hostname, "%.*s", STR_FMT(pb_str(s->hostname)));
     scan_pool_set_timeout(b->scan, s->scan_timeout);
+    history_set(b->history, history_seconds(s));
 }
 
 void backend_peer(struct backend *b, Thurn__RoleKind kind, uint32_t index, uint64_t generation,
@@ -114,6 +121,7 @@ static void close_all(void *arg)
 {
     struct backend *b = arg;
     sched_free(b->sched);
+    history_free(b->history);
     scan_pool_free(b->scan);
     directory_close(b->directory);
     store_close(b->store);
@@ -135,6 +143,7 @@ void backend_stop(struct backend *b)
     if (b->stopping)
         return;
     b->stopping = true;
+    history_stop(b->history);
     admin_stop(b);
     frontends_free(b);
     session_stop_all(b);

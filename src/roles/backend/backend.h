@@ -11,6 +11,7 @@
 #define THURN_BACKEND_H
 
 #include "directory/directory.h"
+#include "roles/backend/history.h"
 #include "roles/backend/scan.h"
 #include "roles/backend/sched.h"
 #include "roles/backend/watch.h"
@@ -34,6 +35,7 @@ struct backend {
     struct store *store;
     struct directory *directory;
     struct sched *sched;
+    struct history *history;
     struct scan_pool *scan;
     struct watches *watches;
     struct backend_limits limits;

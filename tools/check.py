@@ -122,7 +122,7 @@ def asan():
     if not build("asan"):
         return 0, 1
     p, f = unit("asan", env=env)
-    p2, f2 = pytest("scenarios under AddressSanitizer", ["tests/scenario"],
+    p2, f2 = pytest("scenarios under AddressSanitizer", ["tests/scenario", "-m", "not heavy"],
                     {**env, "THURN_BIN": str(ROOT / "build/asan/src/cli/thurn")})
     return p + p2, f + f2
 
@@ -185,7 +185,7 @@ def cppcheck():
 def crash():
     if not build("debug"):
         return 0, 1
-    output, status = run(["/usr/bin/python3", "tests/crash/crash.py", "--rounds", "10"],
+    output, status = run(["/usr/bin/python3", "tests/crash/crash.py", "--rounds", "16"],
                          {"THURN_BIN": str(ROOT / "build/debug/src/cli/thurn")})
     count = re.search(r"^(\d+) passed, (\d+) failed", output, re.M)
     if status:

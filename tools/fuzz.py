@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""Runs every fuzz target of build/fuzz for a time, two at once; new findings are left in
-build/fuzz/findings."""
+"""Runs every fuzz target of build/fuzz for a time; new findings are left in build/fuzz/findings."""
 
 import argparse
 import concurrent.futures
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -32,19 +32,28 @@ def run(target, seconds):
     return target.name, done.returncode, done.stdout
 
 
+def figures(output):
+    """Number of runs; covered edges of what was known, and at the end."""
+    runs = re.search(r"^stat::number_of_executed_units: *(\d+)", output, re.M)
+    begin = re.search(r"INITED cov: (\d+)", output)
+    covered = re.findall(r" cov: (\d+)", output)
+    return (runs.group(1) if runs else "?", begin.group(1) if begin else "?",
+            covered[-1] if covered else "?")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=20, help="for each target")
+    parser.add_argument("--jobs", type=int, default=2, help="so many targets at once")
     parser.add_argument("names", nargs="*", help="only these targets")
     asked = parser.parse_args()
     chosen = [t for t in targets() if not asked.names or t.name in asked.names]
     passed = failed = 0
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(asked.jobs) as pool:
         for name, status, output in pool.map(lambda t: run(t, asked.seconds), chosen):
-            runs = [line.split()[-1] for line in output.splitlines()
-                    if line.startswith("stat::number_of_executed_units")]
-            print(f"{name:28} {'failed' if status else 'passed'}  {runs[0] if runs else '?'} runs",
-                  flush=True)
+            runs, before, after = figures(output)
+            print(f"{name:28} {'failed' if status else 'passed'}  {runs} runs, "
+                  f"coverage {before} to {after}", flush=True)
             if status:
                 print("\n".join(output.splitlines()[-60:]), flush=True)
             passed, failed = passed + (status == 0), failed + (status != 0)

@@ -1,7 +1,5 @@
 """Malformed, over-long and hostile input: the protocol's own error, and the others are served."""
 
-import time
-
 import pytest
 
 from thurn_server import wait_for
@@ -189,11 +187,9 @@ def test_a_client_that_never_reads_does_not_disturb_others(make_thurn):
     login(r)
     r.command(b"SELECT INBOX")
     r.send(b"".join(b"f%d FETCH 1:* BODY.PEEK[]\r\n" % n for n in range(50)))
-    begin = time.monotonic()
     for _ in range(20):
         assert t.deliver(LETTER)[0][0] == 250
         assert c.noop()[0] == "OK"
-    assert time.monotonic() - begin < 50
     wait_for("the slow reader to be sent away", lambda: "timeout" in t.log_text())
     r.close()
     c.logout()

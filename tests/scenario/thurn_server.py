@@ -162,6 +162,21 @@ class Thurn:
             r["role"] == role and r["index"] == index and r["generation"] > generation and r["ready"]
             for r in self.status()))
 
+    def memory(self):
+        """Bytes that the roles hold: their proportional share of what is mapped, and sealed memory,
+        which counts even where nobody has mapped it."""
+        held, memfds = 0, {}
+        for pid in (r["pid"] for r in self.status() if r["pid"]):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+                held += int(rollup.split("Pss:")[1].split()[0]) * 1024
+                for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+                    with contextlib.suppress(FileNotFoundError):
+                        if "memfd:" in os.readlink(fd):
+                            stat = fd.stat()
+                            memfds[stat.st_ino] = stat.st_blocks * 512
+        return held + sum(memfds.values())
+
     # -- clients --
 
     def imap(self, user="alice", password=PASSWORD, login=True):

@@ -2,22 +2,33 @@
 
 #include "roles/frontend/body.h"
 
-void body_init(struct body *b, uint64_t limit)
+void body_init(struct body *b, uint64_t limit, struct body_budget *budget)
 {
-    *b = (struct body){.large.fd = -1, .limit = limit};
-}
-
-void body_free(struct body *b)
-{
-    buf_free(&b->small);
-    sealed_free(&b->large);
-    body_init(b, b->limit);
+    *b = (struct body){.budget = budget, .large.fd = -1, .limit = limit};
 }
 
 static void body_drop(struct body *b)
 {
+    if (b->budget)
+        b->budget->held -= b->charged;
+    b->charged = 0;
     buf_free(&b->small);
     sealed_free(&b->large);
+}
+
+void body_free(struct body *b)
+{
+    body_drop(b);
+    body_init(b, b->limit, b->budget);
+}
+
+static struct err body_charge(struct body *b, uint64_t n)
+{
+    if (b->budget->held + n > b->budget->most)
+        return err_make(E_LIMIT, "all messages coming in together hold receive_memory");
+    b->budget->held += n;
+    b->charged += n;
+    return OK;
 }
 
 static struct err body_put_small(struct body *b, struct str bytes)
@@ -46,7 +57,9 @@ void body_put(struct body *b, struct str bytes)
         return;
     }
     b->size += bytes.n;
-    struct err e = b->size > BODY_INLINE ? body_put_large(b, bytes) : body_put_small(b, bytes);
+    struct err e = body_charge(b, bytes.n);
+    if (e.code == E_OK)
+        e = b->size > BODY_INLINE ? body_put_large(b, bytes) : body_put_small(b, bytes);
     if (e.code != E_OK) {
         log_error("frontend.no-memory-for-message", LF_U64("size", b->size), LF_ERR(e));
         b->failed = true;

@@ -7,16 +7,23 @@
 
 enum { BODY_INLINE = 64 * 1024 }; /* what a frame takes */
 
+/* What all messages that one process receives may hold together. */
+struct body_budget {
+    uint64_t held, most;
+};
+
 struct body {
+    struct body_budget *budget; /* NULL for one that stays empty */
     struct buf small;
     struct sealed large; /* fd -1: not in use */
     uint64_t size, limit;
-    bool too_large; /* beyond the limit: nothing is kept */
-    bool failed;    /* no memory: nothing is kept */
+    uint64_t charged; /* to the budget */
+    bool too_large;   /* beyond the limit: nothing is kept */
+    bool failed;      /* no memory, or none left of the budget: nothing is kept */
 };
 
-/* An empty one, of at most `limit` bytes. */
-void body_init(struct body *b, uint64_t limit);
+/* An empty one, of at most `limit` bytes. The budget is charged until body_free. */
+void body_init(struct body *b, uint64_t limit, struct body_budget *budget);
 /* Adds bytes; what goes wrong is in too_large and failed. */
 void body_put(struct body *b, struct str bytes);
 /* Makes it ready to be handed over: bytes in `raw`, or a descriptor (else -1) that stays the

@@ -177,6 +177,8 @@ static void frontend_peer(struct role *r, const Thurn__Peer *p, int fd)
 static void frontend_read_settings(struct frontend *fe)
 {
     const Thurn__Settings *s = frontend_settings(fe);
+    /* One message at least can always come in. */
+    fe->bodies.most = MAX(s->receive_memory, s->message_size_limit);
     free(fe->cleartext);
     fe->cleartext = mem_alloc(s->n_cleartext_login_from * sizeof *fe->cleartext);
     fe->n_cleartext = 0;

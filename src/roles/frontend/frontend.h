@@ -14,6 +14,7 @@
 #ifndef THURN_FRONTEND_H
 #define THURN_FRONTEND_H
 
+#include "roles/frontend/body.h"
 #include "roles/role.h"
 
 struct client;
@@ -32,6 +33,7 @@ struct frontend {
     struct ip_net *cleartext; /* from where passwords may come without TLS */
     size_t n_cleartext;
     struct buf out; /* scratch for what is being printed */
+    struct body_budget bodies;
     bool stopping;
     uint64_t stop_by; /* clock_mono_us: no client is waited for any longer */
     struct timer *stop_timer;
@@ -97,7 +99,7 @@ enum client_asks {
     ASKS_IDLE = 256, /* updates without an end */
 };
 
-enum { CLIENT_TRACE = 16 };
+enum { CLIENT_TRACE = 16, CLIENT_TRICKLE = 64 };
 
 /* The first member of each protocol's own structure. */
 struct client {
@@ -114,6 +116,7 @@ struct client {
     uint64_t since;  /* clock_mono_us of the connection's begin */
     uint32_t serial; /* of the last request */
     unsigned bad_commands;
+    size_t trickle;                  /* bytes of a message since the last progress */
     uint8_t trace[CLIENT_TRACE + 1]; /* of the transaction, printable; n_trace 0: none */
     size_t n_trace;
     bool asked;    /* a request is with the backend: its deadline runs, not the client's */
@@ -146,6 +149,15 @@ void client_bad(struct client *c);
 static inline void client_progress(struct client *c)
 {
     c->progress = true;
+    c->trickle = 0;
+}
+/* Bytes of a message have come. A single one is no progress: who sends a byte a minute would stay
+ * for weeks. */
+static inline void client_progress_bytes(struct client *c, size_t n)
+{
+    c->trickle += n;
+    if (c->trickle >= CLIENT_TRICKLE)
+        client_progress(c);
 }
 /* The step of a client that waits for the backend. */
 bool client_step_wait(struct client *c);

@@ -32,8 +32,7 @@ static bool imap_step_append(struct client *c)
     body_put(&i->body, str_sub(buf_str(in), 0, n));
     buf_consume(in, n);
     i->append_left -= n;
-    if (n)
-        client_progress(c);
+    client_progress_bytes(c, n);
     if (i->append_left)
         return false;
     c->step = imap_step_append_tail;
@@ -42,7 +41,7 @@ static bool imap_step_append(struct client *c)
 
 void imap_append(struct imap_client *i, const struct imap_parsed *p)
 {
-    body_init(&i->body, p->literal); /* the parser has compared it with the limit */
+    body_init(&i->body, p->literal, &i->c.fe->bodies); /* the parser has checked the limit */
     i->append_left = p->literal;
     if (!p->non_sync)
         conn_write(i->c.conn, STR("+ OK\r\n"));

@@ -183,7 +183,7 @@ static struct client *imap_make(void)
     struct imap_client *i = mem_alloc(sizeof *i);
     i->state = IMAP_NOT_AUTHENTICATED;
     arena_init(&i->arena, IMAP_ARENA_MAX);
-    body_init(&i->body, 0);
+    body_init(&i->body, 0, NULL);
     return &i->c;
 }
 

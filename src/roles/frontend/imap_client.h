@@ -3,7 +3,6 @@
 #define THURN_FRONTEND_IMAP_CLIENT_H
 
 #include "imap/imap_wire.h"
-#include "roles/frontend/body.h"
 #include "roles/frontend/frontend.h"
 
 struct imap_client {

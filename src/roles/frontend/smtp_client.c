@@ -75,7 +75,7 @@ static struct client *smtp_make(const struct smtp_face *face)
     s->face = face;
     arena_init(&s->tx.arena, SMTP_ENVELOPE_MAX);
     arena_init(&s->login.arena, SMTP_LOGIN_MAX);
-    body_init(&s->body, 0);
+    body_init(&s->body, 0, NULL);
     return &s->c;
 }
 

@@ -5,7 +5,6 @@
 #ifndef THURN_FRONTEND_SMTP_CLIENT_H
 #define THURN_FRONTEND_SMTP_CLIENT_H
 
-#include "roles/frontend/body.h"
 #include "roles/frontend/frontend.h"
 #include "smtp/smtp_wire.h"
 

@@ -206,10 +206,12 @@ static bool smtp_step_data(struct client *c)
     if (!in->n)
         return false;
     bool ended;
-    buf_consume(in, smtp_data_feed(&s->data, buf_str(in), smtp_data_put, s, &ended));
-    client_progress(c);
+    size_t taken = smtp_data_feed(&s->data, buf_str(in), smtp_data_put, s, &ended);
+    buf_consume(in, taken);
+    client_progress_bytes(c, taken);
     if (!ended)
         return false;
+    client_progress(c);
     smtp_newlines_end(&s->newlines, smtp_keep, &s->body);
     smtp_data_end(s);
     return true;
@@ -218,7 +220,7 @@ static bool smtp_step_data(struct client *c)
 static void smtp_message_begin(struct smtp_client *s)
 {
     const Thurn__Settings *set = frontend_settings(s->c.fe);
-    body_init(&s->body, set->message_size_limit);
+    body_init(&s->body, set->message_size_limit, &s->c.fe->bodies);
     s->newlines = (struct smtp_newlines){.normalize = set->smtp_bare_newline ==
                                                       THURN__BARE_NEWLINE__BARE_NORMALIZE};
 }
@@ -253,8 +255,7 @@ static bool smtp_step_bdat(struct client *c)
 {
     struct smtp_client *s = smtp_client(c);
     struct str bytes = smtp_chunk_next(&s->bdat.chunk, conn_in(c->conn));
-    if (bytes.n)
-        client_progress(c);
+    client_progress_bytes(c, bytes.n);
     if (!s->bdat.refused)
         body_put(&s->body, bytes);
     if (s->bdat.chunk.left)

@@ -31,6 +31,8 @@
       "processes that look inside messages")                                                         \
     X(message_size_limit,  message_size_limit,  SIZE,  "50 MB", 1024, 1024.0 * 1024 * 1024,          \
       "largest message taken")                                                                       \
+    X(receive_memory,      receive_memory,      SIZE,  "1 GB",  1048576, 1e12,                         \
+      "memory of a frontend process for messages that are coming in")                                \
     X(max_connections,     max_connections,     COUNT, "18000", 10, 1000000,                         \
       "clients per frontend process")                                                                \
     X(max_recipients,      max_recipients,      COUNT, "1000",  100, 10000,                          \

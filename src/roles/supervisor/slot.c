@@ -247,10 +247,15 @@ static void slot_vacant(struct slot *slot, const struct process *p, int status)
         slot->failures = 0;
     bool clean = status == 0 || slot->wanted_restart;
     slot->wanted_restart = false;
-    if (clean || slot->failures++ == 0)
+    if (clean || slot->failures++ == 0) {
         slot_start(slot);
-    else
-        slot_start_later(slot);
+        return;
+    }
+    /* A scanner that had come up has died of a message. Others wait for its successor, and each
+     * such message costs its sender a delivery: no growing pauses. */
+    if (p->ready && slot->kind == THURN__ROLE_KIND__ROLE_SCANNER)
+        slot->failures = 0;
+    slot_start_later(slot);
 }
 
 static struct process *process_of_pid(struct supervisor *s, pid_t pid)

@@ -14,12 +14,15 @@
  *  g     mailbox                   Mailbox as it was when it was deleted; its blocks, overlay and
  *                                  change log stay for history
  *  h                               AccountHead
- *  i     end (64-bit)              a slot of history that has not been let go: account, first
- * modseq l     mailbox, base             (reserved) listing columns of a block m     mailbox
- * Mailbox n     name                      account, mailbox: the index of names o     mailbox,
- * generation, UID  overlay: an entry that is new or changed, or a tombstone p     body BodyPlace q
- * day, id (two 64-bit)      Done; days since 1970, so that old ones go as a range s     name
- * Subscription t     email                     account, codec (0: none), decoded text
+ *  i     end (64-bit)              a slot of history that is still kept: account, first modseq
+ *  l     mailbox, base             (reserved) listing columns of a block
+ *  m     mailbox                   Mailbox
+ *  n     name                      account, mailbox: the index of names
+ *  o     mailbox, generation, UID  overlay: an entry that is new or changed, or a tombstone
+ *  p     body                      BodyPlace
+ *  q     day, id (two 64-bit)      Done; days since 1970, so that old ones go as a range
+ *  s     name                      Subscription
+ *  t     email                     account, codec (0: none), decoded text
  *
  * Beside the accounts, under DUE_SPACE: end of a slot (64-bit), account (64-bit); without value.
  * Which accounts have history that is to end is found there.

@@ -43,9 +43,13 @@ enum imap_needs {
 };
 enum imap_needs imap_request_needs(const struct imap_session *s, const struct frame *f);
 
-/* What the scanner made of a message to be appended. */
-struct imap_scanned {
+/* What the scanner made of the messages to be appended, one for each of the request's. */
+struct imap_scanned_message {
     struct str message, record, text;
+};
+struct imap_scanned {
+    const struct imap_scanned_message *messages;
+    size_t n;
 };
 enum imap_run {
     IMAP_RUN_DONE,  /* answered, with its ImapDone sent (IDLE on: nothing sent yet) */

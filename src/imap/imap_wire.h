@@ -70,8 +70,6 @@ struct imap_command {
      * given as empty), still in base64. */
     struct str mechanism, initial;
     bool has_initial;
-    /* APPEND: the message follows as a literal of `size` bytes. */
-    uint64_t append_size;
     /* SEARCH with a charset other than US-ASCII and UTF-8 is
      * NO [BADCHARSET (US-ASCII UTF-8)]. */
     bool bad_charset;
@@ -84,7 +82,7 @@ enum imap_parse {
     IMAP_PARSE_MORE,     /* no whole command yet; all of `in` is taken */
     IMAP_PARSE_LITERAL,  /* send "+ OK" and call again: a literal that the client announced follows
                           */
-    IMAP_PARSE_MESSAGE,  /* APPEND: all before the message is parsed; the literal follows. Unless
+    IMAP_PARSE_MESSAGE,  /* APPEND: all before a message is parsed; the literal follows. Unless
                             `non_sync`, send "+ OK" for it (or refuse it with a tagged NO, upon
                             which nothing follows and imap_parse_tail is not called) */
     IMAP_PARSE_COMMAND,  /* a command, all of it consumed */
@@ -105,7 +103,7 @@ struct imap_parser {
     bool dropping;
     enum imap_parse drop_as; /* BAD or TOO_LONG */
     const char *drop_error;
-    bool drop_too_large;
+    const char *drop_no;
     uint64_t drop_literal; /* bytes of a non-synchronizing literal still to drop */
     uint64_t drop_left;    /* how much more is dropped before it is fatal */
     uint8_t drop_seen;     /* of "{n+}" and the line end */
@@ -121,7 +119,7 @@ struct imap_parsed {
     bool non_sync;               /* MESSAGE: "{n+}" (RFC 7888): the client does not wait */
     bool fatal;                  /* TOO_LONG: the stream cannot be followed further: BYE */
     const char *error;           /* BAD, TOO_LONG: text behind the tagged BAD or NO */
-    bool too_large;              /* TOO_LONG of a message literal: NO [TOOBIG], not BAD */
+    const char *no;              /* TOO_LONG: the code of a NO, without which it is BAD */
     struct str line;             /* imap_parse_line */
 };
 /* Takes bytes from `in` until something is known. `a` is the command's arena: slices of the result
@@ -131,9 +129,11 @@ struct imap_parsed {
  * gives something other than MORE. */
 void imap_parse(struct imap_parser *p, struct buf *in, enum imap_state state, struct arena *a,
                 struct imap_parsed *out);
-/* What follows an APPEND message: MORE, the line end (COMMAND), BAD, or fatal TOO_LONG.
+/* What follows an APPEND message: MORE, the line end (COMMAND), another message (MESSAGE, RFC 3502;
+ * it is added to the request of `cmd`, whose arena `a` is), BAD, or TOO_LONG.
  * `out->command` is not filled. */
-void imap_parse_tail(struct imap_parser *p, struct buf *in, struct imap_parsed *out);
+void imap_parse_tail(struct imap_parser *p, struct buf *in, struct arena *a,
+                     struct imap_command *cmd, struct imap_parsed *out);
 /* A line that answers a continuation request (DONE of IDLE, base64 of AUTHENTICATE): MORE;
  * COMMAND with `out->line` without its line end, in the arena; or TOO_LONG. */
 void imap_parse_line(struct imap_parser *p, struct buf *in, struct arena *a,

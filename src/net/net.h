@@ -240,6 +240,9 @@ void sealed_free(struct sealed *s);
 /* The receiver's side: requires all four seals and exactly `size` bytes, then maps it read-only.
  * E_DENIED if anything is wrong. Unmap with sealed_unmap. */
 MUST_CHECK struct err sealed_map(int fd, size_t size, struct str *out);
+/* The same with a part of the bytes, `part` from `offset` on, which must lie inside `size`. */
+MUST_CHECK struct err sealed_map_part(int fd, size_t size, size_t offset, size_t part,
+                                      struct str *out);
 void sealed_unmap(struct str map);
 
 /* --------------------------------------------------------------------------------------- sandbox

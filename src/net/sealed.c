@@ -66,7 +66,18 @@ void sealed_free(struct sealed *s)
     *s = (struct sealed){.fd = -1};
 }
 
+/* Mappings begin at a page: how far behind it the address or offset lies. */
+static size_t behind_page(uintptr_t at)
+{
+    return at & ((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
+}
+
 struct err sealed_map(int fd, size_t size, struct str *out)
+{
+    return sealed_map_part(fd, size, 0, size, out);
+}
+
+struct err sealed_map_part(int fd, size_t size, size_t offset, size_t part, struct str *out)
 {
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || (seals & SEALS) != SEALS)
@@ -76,19 +87,23 @@ struct err sealed_map(int fd, size_t size, struct str *out)
         return err_sys("fstat");
     if (st.st_size < 0 || (uint64_t)st.st_size != size)
         return err_make(E_DENIED, "sealed memory of another size");
-    if (size == 0) {
+    if (offset > size || part > size - offset)
+        return err_make(E_INVALID, "a part that lies outside sealed memory");
+    if (part == 0) {
         *out = (struct str){0};
         return OK;
     }
-    void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    size_t skip = behind_page(offset);
+    uint8_t *p = mmap(NULL, skip + part, PROT_READ, MAP_SHARED, fd, (off_t)(offset - skip));
     if (p == MAP_FAILED)
         return err_sys("mmap");
-    *out = str_of(p, size);
+    *out = str_of(p + skip, part);
     return OK;
 }
 
 void sealed_unmap(struct str map)
 {
+    size_t skip = behind_page((uintptr_t)map.p);
     if (map.n)
-        (void)munmap((void *)(uintptr_t)map.p, map.n);
+        (void)munmap((void *)((uintptr_t)map.p - skip), skip + map.n);
 }

@@ -58,7 +58,7 @@
     X(106, IMAP_SUBSCRIBE,        imap_subscribe,         8 * KB,  0, 0)           \
     X(107, IMAP_LIST,             imap_list,              32 * KB, 0, 0)           \
     X(108, IMAP_STATUS,           imap_status,            8 * KB,  0, 0)           \
-    X(109, IMAP_APPEND,           imap_append,            16 * KB, 64 * KB, 1)     \
+    X(109, IMAP_APPEND,           imap_append,            256 * KB, 64 * KB, 1)    \
     X(110, IMAP_NOOP,             imap_noop,              1 * KB,  0, 0)           \
     X(111, IMAP_EXPUNGE,          imap_expunge,           128 * KB, 0, 0)          \
     X(112, IMAP_SEARCH,           imap_search,            256 * KB, 0, 0)          \
@@ -85,6 +85,14 @@ enum rpc_frame {
 };
 
 extern const struct frame_table rpc_table;
+
+/* What one APPEND may bring (RFC 3502): messages, and bytes of all together: any two that are taken
+ * one by one are taken together too. */
+enum { RPC_APPEND_MESSAGES = 1000 };
+static inline uint64_t rpc_append_limit(uint64_t message_limit)
+{
+    return MIN(message_limit, (uint64_t)UINT32_MAX / 2) * 2;
+}
 
 /* A bytes field that borrows a slice; the slice must outlive the message. */
 static inline ProtobufCBinaryData pb_bytes(struct str s)

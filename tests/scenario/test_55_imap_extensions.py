@@ -32,8 +32,52 @@ def test_what_is_announced_is_what_a_client_may_use(thurn):
     c = session(thurn, select=False)
     words = c.command(b"CAPABILITY")[0].split()
     for name in (b"UNSELECT NAMESPACE ID ENABLE MOVE XLIST LIST-EXTENDED LIST-STATUS SPECIAL-USE "
-                 b"ESEARCH CONDSTORE QRESYNC UIDPLUS IDLE CHILDREN CREATE-SPECIAL-USE").split():
+                 b"ESEARCH CONDSTORE QRESYNC UIDPLUS IDLE CHILDREN CREATE-SPECIAL-USE MULTIAPPEND").split():
         assert name in words
+    c.close()
+
+
+def multiappend(c, messages, tag=b"m", mailbox=b"INBOX"):
+    """APPEND of (options, message) pairs, without waiting; the tagged answer."""
+    c.send(tag + b" APPEND " + mailbox + b"".join(
+        b" %s{%d+}\r\n%s" % (options, len(m), m) for options, m in messages) + b"\r\n")
+    return c.until(tag + b" ")[-1]
+
+
+def test_many_messages_are_appended_in_one_step(thurn):
+    c, other = session(thurn), session(thurn)
+    letters = [LETTER % (i, i) for i in range(100)]
+    answer = multiappend(c, [(b"(\\Seen w%d) " % (i % 3), m) for i, m in enumerate(letters)])
+    assert code(answer, b"APPENDUID").split()[1] == b"1:100"
+    assert b"* 100 EXISTS\r\n" in other.command(b"NOOP")
+    assert len(other.command(b"SEARCH SEEN KEYWORD w2")[0].split()) == 2 + 33
+    # Large ones, one with a date, and a literal8 with NUL among them.
+    big = b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n" * 50000
+    answer = multiappend(c, [(b"", big), (b'"17-Jul-1996 02:44:25 -0700" ', letters[0]),
+                             (b"~", b"Subject: nul\r\n\r\na\0b"), (b"(Work) ", big)])
+    assert code(answer, b"APPENDUID").split()[1] == b"101:104"
+    lines = c.command(b"UID FETCH 102,104 (RFC822.SIZE INTERNALDATE)")
+    assert b"17-Jul-1996 09:44:25 +0000" in lines[0] and b"RFC822.SIZE %d" % len(big) in lines[1]
+    assert b"a\0b" in b"".join(c.command(b"UID FETCH 103 BODY.PEEK[TEXT]"))
+    assert c.command(b"UID SEARCH SUBJECT big")[0] == b"* SEARCH 101 104\r\n"
+    c.close()
+    other.close()
+
+
+def test_of_many_messages_all_are_appended_or_none(make_thurn):
+    t = make_thurn({"message_size_limit": '"1 MB"'})
+    c = session(t)
+    small, big = LETTER % (1, 1), b"Subject: big\r\n\r\n" + b"x" * 900000
+    empty = b""
+    assert b"NO [TRYCREATE]" in multiappend(c, [(b"", small)] * 3, mailbox=b"Nowhere")
+    assert b"NO [TOOBIG]" in multiappend(c, [(b"", small), (b"", b"x" * 1100000)])
+    assert b"NO [TOOBIG]" in multiappend(c, [(b"", big)] * 3)
+    assert b"NO [LIMIT]" in multiappend(c, [(b"", small)] * 1001)
+    assert b" BAD " in multiappend(c, [(b"", small), (b"(\\Recent) ", small), (b"", small)])
+    assert b" NO " in multiappend(c, [(b"", small), (b"", empty), (b"", small)])
+    assert b"* STATUS INBOX (MESSAGES 0)\r\n" in c.command(b"STATUS INBOX (MESSAGES)")
+    assert b" OK [APPENDUID" in multiappend(c, [(b"", big)] * 2)
+    assert b"* STATUS INBOX (MESSAGES 2)\r\n" in c.command(b"STATUS INBOX (MESSAGES)")
     c.close()
 
 

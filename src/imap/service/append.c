@@ -1,6 +1,23 @@
-/* APPEND (RFC 3501 section 6.3.11, APPENDUID of RFC 4315). */
+/* APPEND (RFC 3501 section 6.3.11), also of many messages (RFC 3502); APPENDUID of RFC 4315. */
 #include "base/base.h"
 #include "imap/service/service.h"
+
+/* Messages are hashed one by one, as long as the slice lasts; then one transaction adds them all.
+ */
+struct appending {
+    struct new_email *emails;
+    struct buf *flat; /* records for messages whose own cannot be used */
+    size_t n, next;   /* all, and those that are ready */
+};
+
+static void appending_release(void *state)
+{
+    struct appending *ap = state;
+    for (size_t i = 0; i < ap->next; i++) {
+        body_unref(ap->emails[i].body);
+        buf_free(&ap->flat[i]);
+    }
+}
 
 /* The mailbox that messages are to be put into; E_NOTFOUND also for one that only holds others:
  * it can be made one that holds messages. */
@@ -15,43 +32,41 @@ static struct err append_target(struct command *c, struct txn *t, struct str nam
     return OK;
 }
 
-static struct err append_entry(struct command *c, struct txn *t, const Thurn__Mailbox *m,
+static struct err append_entry(struct txn *t, mailbox_id id, const Thurn__AppendMessage *message,
                                const struct new_email *email, msg_uid *uid)
 {
-    const Thurn__ImapAppend *append = (const void *)c->frame->message;
-    mailbox_id id = {m->id};
     email_id added;
     uint64_t keywords;
-    uint32_t flags = append->flags ? append->flags->system & FLAGS_STORED : 0;
-    TRY(keywords_make(t, id, append->flags, &keywords));
+    uint32_t flags = message->flags ? message->flags->system & FLAGS_STORED : 0;
+    TRY(keywords_make(t, id, message->flags, &keywords));
     TRY(txn_email_add(t, email, &added));
     return txn_entry_add(t, id, added, flags, keywords,
-                         append->has_date ? append->internal_date : clock_wall_s(), uid);
+                         message->has_date ? message->internal_date : clock_wall_s(), uid);
 }
 
-static struct err append_answer(struct command *c, const Thurn__Mailbox *m, msg_uid uid)
+static struct err append_entries(struct command *c, struct txn *t, const struct appending *ap)
 {
+    const Thurn__ImapAppend *append = (const void *)c->frame->message;
     struct num_list uids = {0};
-    TRY(num_list_add(&uids, &c->arena, uid.v));
+    Thurn__Mailbox *m;
+    TRY(append_target(c, t, pb_str(append->mailbox), &m));
+    for (size_t i = 0; i < ap->n; i++) {
+        msg_uid uid;
+        TRY(append_entry(t, (mailbox_id){m->id}, append->messages[i], &ap->emails[i], &uid));
+        TRY(num_list_add(&uids, &c->arena, uid.v));
+    }
     c->done.uidvalidity = m->uidvalidity;
     return ranges_to_answer(&uids, &c->arena, &c->done.target_uids, &c->done.n_target_uids)
                ? OK
                : err_make(E_LIMIT, "no room for an answer");
 }
 
-static struct err append_write(struct imap_session *s, const struct new_email *email)
+/* All or nothing. */
+static struct err append_write(struct imap_session *s, const struct appending *ap)
 {
-    struct command *c = &s->cmd;
-    const Thurn__ImapAppend *append = (const void *)c->frame->message;
     struct txn *t;
-    Thurn__Mailbox *m;
-    msg_uid uid;
     TRY(txn_begin(s->account, &t));
-    struct err e = append_target(c, t, pb_str(append->mailbox), &m);
-    if (e.code == E_OK)
-        e = append_entry(c, t, m, email, &uid);
-    if (e.code == E_OK)
-        e = append_answer(c, m, uid);
+    struct err e = append_entries(&s->cmd, t, ap);
     if (e.code == E_OK)
         return command_commit(s, t, true);
     txn_abort(t);
@@ -64,24 +79,59 @@ static void append_no_answer(struct command *c)
     thurn__imap_done__init(&c->done);
 }
 
-bool append_run(struct imap_session *s, struct command *c)
+static void append_take(struct imap_session *s, struct appending *ap,
+                        const struct imap_scanned_message *in)
 {
-    const struct imap_scanned *in = c->scanned;
-    check(in);
-    if (in->message.n > s->host->message_size_limit)
-        return command_no(c, THURN__CODE__TOO_LARGE, STR("Message is too large"));
-    struct buf flat CLEANUP(buf_free) = {0};
-    struct new_email email = {.record = in->record, .text = in->text, .why = STR("append")};
+    struct new_email *email = &ap->emails[ap->next];
+    struct buf *flat = &ap->flat[ap->next++];
+    *email = (struct new_email){.record = in->record, .text = in->text, .why = STR("append")};
     if (email_record_check(in->record, in->message.n, in->text.n).code != E_OK) {
         log_warn("imap.record_refused", LF_U64("account", s->account_id.v),
                  LF_U64("size", in->message.n));
-        email_record_flat(in->message.n, &flat);
-        email.record = buf_str(&flat);
-        email.text = (struct str){0};
+        email_record_flat(in->message.n, flat);
+        email->record = buf_str(flat);
+        email->text = (struct str){0};
     }
-    email.body = body_new(in->message);
-    struct err e = append_write(s, &email);
-    body_unref(email.body);
+    email->body = body_new(in->message);
+}
+
+/* True: there is something to go on with; false: the status says why not. */
+static bool append_begin(struct imap_session *s, struct command *c)
+{
+    const Thurn__ImapAppend *append = (const void *)c->frame->message;
+    const struct imap_scanned *in = c->scanned;
+    check(in && in->n == append->n_messages);
+    for (size_t i = 0; i < in->n; i++)
+        if (in->messages[i].message.n > s->host->message_size_limit) {
+            command_no(c, THURN__CODE__TOO_LARGE, STR("Message is too large"));
+            return false;
+        }
+    struct appending *ap = arena_new(&c->arena, struct appending);
+    if (ap) {
+        ap->n = in->n;
+        ap->emails = arena_array(&c->arena, struct new_email, in->n);
+        ap->flat = arena_array(&c->arena, struct buf, in->n);
+    }
+    if (!ap || !ap->emails || !ap->flat) {
+        command_failed(s, err_make(E_LIMIT, "no room for APPEND"));
+        return false;
+    }
+    c->state = ap;
+    c->release = appending_release;
+    return true;
+}
+
+bool append_run(struct imap_session *s, struct command *c)
+{
+    if (!c->state && !append_begin(s, c))
+        return true;
+    struct appending *ap = c->state;
+    while (ap->next < ap->n) {
+        append_take(s, ap, &c->scanned->messages[ap->next]);
+        if (ap->next < ap->n && command_must_yield(s))
+            return false;
+    }
+    struct err e = append_write(s, ap);
     if (e.code == E_OK)
         return true;
     append_no_answer(c);

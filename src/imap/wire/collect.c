@@ -8,6 +8,13 @@
 static const char LINE_TOO_LONG[] = "The command line is too long";
 static const char LITERAL_TOO_LONG[] = "The literal is too large";
 static const char MESSAGE_TOO_LONG[] = "The message is too large";
+static const char MESSAGES_TOO_LONG[] = "The messages of the command are too large together";
+static const char MESSAGES_TOO_MANY[] = "At most 1000 messages in one APPEND";
+static_assert(RPC_APPEND_MESSAGES == 1000, "as the text says");
+static const char COMMAND_TOO_LONG[] = "The command is too large";
+
+/* Codes of a NO. */
+static const char TOOBIG[] = "TOOBIG", LIMIT[] = "LIMIT";
 
 void imap_parser_init(struct imap_parser *p, const struct imap_limits *limits)
 {
@@ -45,7 +52,7 @@ static struct announced announced_by(struct str line)
 {
     struct announced none = {0};
     struct str s = without_line_end(line);
-    if (!str_ends(s, STR("}")))
+    if (s.n == 0 || !str_ends(s, STR("}")))
         return none;
     size_t end = s.n - 1;
     bool non_sync = end && s.p[end - 1] == '+';
@@ -172,7 +179,7 @@ static void drop_on(struct imap_parser *p, struct buf *in, struct arena *a, stru
         return;
     out->what = p->drop_as;
     out->error = p->drop_error;
-    out->too_large = p->drop_too_large;
+    out->no = p->drop_no;
     if (a)
         out->command.tag = tag_for_answer(buf_str(&p->line), a);
     if (d == DROPPED_TOO_MUCH)
@@ -198,22 +205,25 @@ static bool fits_frame(const struct imap_command *cmd)
 
 /* Parses a command whose bytes are in the arena; fills what, command and error of `out`. */
 static void parse_whole(struct str line, enum imap_state state, struct arena *a,
-                        bool message_follows, struct imap_parsed *out)
+                        const struct announced *message, struct imap_parsed *out)
 {
-    struct wire_parse w = {
-        .c = cur_of(line), .a = a, .cmd = &out->command, .message_follows = message_follows};
+    struct wire_parse w = {.c = cur_of(line),
+                           .a = a,
+                           .cmd = &out->command,
+                           .message_follows = message != NULL,
+                           .message_size = message ? message->n : 0};
     const struct wire_command *row;
     if (wire_parse_head(&w, state, &row)) {
         row->parse(&w);
         if (!wire_bad(&w) && !cur_end(&w.c))
             (void)wire_fail(&w, "There is more behind the command than belongs to it");
         if (!wire_bad(&w) && out->command.request && !fits_frame(&out->command))
-            (void)wire_fail(&w, "The command is too large");
+            (void)wire_fail(&w, COMMAND_TOO_LONG);
     }
     if (wire_bad(&w))
         answer_bad(out, w.error, a);
     else
-        out->what = message_follows ? IMAP_PARSE_MESSAGE : IMAP_PARSE_COMMAND;
+        out->what = message ? IMAP_PARSE_MESSAGE : IMAP_PARSE_COMMAND;
 }
 
 static void command_ended(struct imap_parser *p, struct str line, enum imap_state state,
@@ -226,28 +236,37 @@ static void command_ended(struct imap_parser *p, struct str line, enum imap_stat
         out->command.tag = tag_for_answer(line, a);
         out->error = LINE_TOO_LONG;
     } else {
-        parse_whole(kept, state, a, false, out);
+        parse_whole(kept, state, a, NULL, out);
     }
 }
 
-/* Refuses the command at an announced literal. True: `out` has the result; false: it is being
- * dropped, since the client sends on without waiting. */
+/* Refuses the command at an announced literal, with a NO if there is a code for it. True: `out` has
+ * the result; false: it is being dropped, since the client sends on without waiting. `a` may be
+ * NULL: no tag. */
 static bool refuse_at_literal(struct imap_parser *p, const struct announced *lit,
-                              enum imap_parse as, const char *error, bool too_large,
+                              enum imap_parse as, const char *error, const char *no,
                               struct arena *a, struct imap_parsed *out)
 {
     *out = (struct imap_parsed){.what = IMAP_PARSE_MORE};
     if (lit->non_sync) {
         drop_begin(p, as, error, lit->n, (struct str){NULL, 0});
-        p->drop_too_large = too_large;
+        p->drop_no = no;
         return false;
     }
     out->what = as;
     out->error = error;
-    out->too_large = too_large;
-    out->command.tag = tag_for_answer(buf_str(&p->line), a);
+    out->no = no;
+    if (a)
+        out->command.tag = tag_for_answer(buf_str(&p->line), a);
     parser_reset(p);
     return true;
+}
+
+/* What stands before a message's literal, which may be a literal8 (RFC 3516 section 7). */
+static struct str before_message(struct str line, size_t literal_begin)
+{
+    struct str s = str_sub(line, 0, literal_begin);
+    return str_ends(s, STR("~")) ? str_sub(s, 0, s.n - 1) : s;
 }
 
 /* APPEND up to its message: all before it is parsed now. */
@@ -255,15 +274,14 @@ static bool message_announced(struct imap_parser *p, const struct announced *lit
                               enum imap_state state, struct arena *a, struct imap_parsed *out)
 {
     if (lit->n > p->limits.message)
-        return refuse_at_literal(p, lit, IMAP_PARSE_TOO_LONG, MESSAGE_TOO_LONG, true, a, out);
-    struct str kept = str_dup(a, str_sub(buf_str(&p->line), 0, p->segment + lit->begin));
-    out->command.append_size = lit->n;
+        return refuse_at_literal(p, lit, IMAP_PARSE_TOO_LONG, MESSAGE_TOO_LONG, TOOBIG, a, out);
+    struct str kept = str_dup(a, before_message(buf_str(&p->line), p->segment + lit->begin));
     if (kept.n)
-        parse_whole(kept, state, a, true, out);
+        parse_whole(kept, state, a, lit, out);
     else
         answer_bad(out, LINE_TOO_LONG, a);
     if (out->what == IMAP_PARSE_BAD)
-        return refuse_at_literal(p, lit, IMAP_PARSE_BAD, out->error, false, a, out);
+        return refuse_at_literal(p, lit, IMAP_PARSE_BAD, out->error, NULL, a, out);
     out->literal = lit->n;
     out->non_sync = lit->non_sync;
     parser_reset(p);
@@ -278,14 +296,14 @@ static bool literal_announced(struct imap_parser *p, const struct announced *lit
     struct wire_parse w = {.c = cur_of(buf_str(&p->line)), .a = a, .cmd = &cmd};
     const struct wire_command *row;
     if (!wire_parse_head(&w, state, &row))
-        return refuse_at_literal(p, lit, IMAP_PARSE_BAD, w.error, false, a, out);
+        return refuse_at_literal(p, lit, IMAP_PARSE_BAD, w.error, NULL, a, out);
     /* The first argument, the mailbox, may be a literal too. */
     bool is_argument = row->verb != IMAP_APPEND || p->segment + lit->begin <= w.c.at + 1;
     if (!is_argument)
         return message_announced(p, lit, state, a, out);
     if (lit->n > p->limits.literal ||
         lit->n > p->limits.command - MIN(p->limits.command, p->line.n))
-        return refuse_at_literal(p, lit, IMAP_PARSE_TOO_LONG, LITERAL_TOO_LONG, false, a, out);
+        return refuse_at_literal(p, lit, IMAP_PARSE_TOO_LONG, LITERAL_TOO_LONG, NULL, a, out);
     p->literal_left = lit->n;
     p->literals += lit->n;
     p->segment = p->line.n + lit->n;
@@ -358,25 +376,91 @@ void imap_parse(struct imap_parser *p, struct buf *in, enum imap_state state, st
     }
 }
 
-/* ------------------------------------------------------------------------- lines of other kinds */
+/* ----------------------------------------------------------------------- behind a message (APPEND)
+ */
 
-void imap_parse_tail(struct imap_parser *p, struct buf *in, struct imap_parsed *out)
+/* The first thing that is wrong with another message; NULL: nothing. */
+static const char *message_too_much(const struct imap_parser *p, const Thurn__ImapAppend *append,
+                                    uint64_t n, const char **no)
+{
+    uint64_t all = 0;
+    for (size_t i = 0; i < append->n_messages; i++)
+        all += append->messages[i]->size; /* each is within the limit */
+    *no = append->n_messages == RPC_APPEND_MESSAGES ? LIMIT : TOOBIG;
+    if (append->n_messages == RPC_APPEND_MESSAGES)
+        return MESSAGES_TOO_MANY;
+    if (n > p->limits.message)
+        return MESSAGE_TOO_LONG;
+    return n > rpc_append_limit(p->limits.message) - all ? MESSAGES_TOO_LONG : NULL;
+}
+
+/* Another message. True: `out` has a result. */
+static bool tail_message(struct imap_parser *p, const struct announced *lit, struct arena *a,
+                         struct imap_command *cmd, struct imap_parsed *out)
+{
+    Thurn__ImapAppend *append = (Thurn__ImapAppend *)cmd->request;
+    const char *no;
+    const char *error = message_too_much(p, append, lit->n, &no);
+    if (error)
+        return refuse_at_literal(p, lit, IMAP_PARSE_TOO_LONG, error, no, NULL, out);
+    struct str before = before_message(buf_str(&p->line), lit->begin);
+    struct wire_parse w = {.c = cur_of(str_dup(a, before)),
+                           .a = a,
+                           .cmd = cmd,
+                           .message_follows = true,
+                           .message_size = lit->n};
+    wire_append_message(&w, append);
+    if (!wire_bad(&w) && !cur_end(&w.c))
+        (void)wire_fail(&w, "Before a message only flags and a date may stand");
+    if (wire_bad(&w))
+        return refuse_at_literal(p, lit, IMAP_PARSE_BAD, w.error, NULL, NULL, out);
+    out->what = IMAP_PARSE_MESSAGE;
+    out->literal = lit->n;
+    out->non_sync = lit->non_sync;
+    parser_reset(p);
+    return true;
+}
+
+/* The line behind a message is whole. True: `out` has a result. */
+static bool tail_line(struct imap_parser *p, struct arena *a, struct imap_command *cmd,
+                      struct imap_parsed *out)
+{
+    struct announced lit = announced_by(buf_str(&p->line));
+    if (lit.is)
+        return tail_message(p, &lit, a, cmd, out);
+    bool ended = without_line_end(buf_str(&p->line)).n == 0;
+    bool fits = fits_frame(cmd);
+    out->what = ended && fits ? IMAP_PARSE_COMMAND : IMAP_PARSE_BAD;
+    if (out->what == IMAP_PARSE_BAD)
+        out->error =
+            ended ? COMMAND_TOO_LONG : "Behind a message the command ends or another one follows";
+    parser_reset(p);
+    return true;
+}
+
+void imap_parse_tail(struct imap_parser *p, struct buf *in, struct arena *a,
+                     struct imap_command *cmd, struct imap_parsed *out)
 {
     *out = (struct imap_parsed){.what = IMAP_PARSE_MORE};
-    struct str s = buf_str(in);
     if (!p->dropping) {
-        if (s.n == 0 || str_eq(s, STR("\r")))
-            return;
-        bool bare = str_starts(s, STR("\n"));
-        if (bare || str_starts(s, STR("\r\n"))) {
-            buf_consume(in, bare ? 1 : 2);
-            out->what = IMAP_PARSE_COMMAND;
-            return;
+        struct str s = buf_str(in);
+        size_t end = str_find_byte(s, '\n', 0);
+        struct str piece = str_sub(s, 0, MIN(end + 1, s.n));
+        size_t before = p->line.n;
+        if (before + piece.n <= p->limits.line + STR("\r\n").n)
+            buf_put(&p->line, piece);
+        if (p->line.n != before + piece.n) {
+            drop_begin(p, IMAP_PARSE_TOO_LONG, LINE_TOO_LONG, 0, buf_str(&p->line));
+        } else {
+            buf_consume(in, piece.n);
+            if (end == s.n || tail_line(p, a, cmd, out))
+                return;
         }
-        drop_begin(p, IMAP_PARSE_BAD, "Nothing may follow the message", 0, (struct str){NULL, 0});
     }
     drop_on(p, in, NULL, out);
 }
+
+/* ------------------------------------------------------------------------- lines of other kinds */
 
 void imap_parse_line(struct imap_parser *p, struct buf *in, struct arena *a,
                      struct imap_parsed *out)

@@ -176,7 +176,44 @@ void wire_parse_status(struct wire_parse *w)
     w->cmd->request = &m->base;
 }
 
-/* Up to the message, which the caller of imap_parse takes itself. */
+/* The list has room for a power of two of messages. */
+static void append_list(struct wire_parse *w, Thurn__ImapAppend *m, Thurn__AppendMessage *message)
+{
+    size_t n = m->n_messages;
+    if ((n & (n - 1)) == 0) {
+        Thurn__AppendMessage **more = WIRE_NEW_ARRAY(w, Thurn__AppendMessage *, n ? n * 2 : 1);
+        if (!more)
+            return;
+        if (n)
+            memcpy(more, m->messages, n * sizeof(Thurn__AppendMessage *));
+        m->messages = more;
+    }
+    m->messages[m->n_messages++] = message;
+}
+
+void wire_append_message(struct wire_parse *w, Thurn__ImapAppend *m)
+{
+    Thurn__AppendMessage *message = WIRE_NEW(w, AppendMessage, append_message);
+    if (!message)
+        return;
+    (void)wire_space(w);
+    if (cur_peek(&w->c) == '(') {
+        message->flags = wire_flags(w, false);
+        (void)wire_space(w);
+    }
+    if (cur_peek(&w->c) == '"') {
+        message->has_date = true;
+        message->internal_date = wire_date_time(w);
+        (void)wire_space(w);
+    }
+    if (!w->message_follows)
+        (void)wire_fail(w, "A literal with the message must follow");
+    message->size = w->message_size;
+    if (!wire_bad(w))
+        append_list(w, m, message);
+}
+
+/* Up to the first message, which the caller of imap_parse takes itself. */
 void wire_parse_append(struct wire_parse *w)
 {
     Thurn__ImapAppend *m = WIRE_NEW(w, ImapAppend, imap_append);
@@ -184,19 +221,7 @@ void wire_parse_append(struct wire_parse *w)
         return;
     (void)wire_space(w);
     m->mailbox = pb_bytes(wire_mailbox(w));
-    (void)wire_space(w);
-    if (cur_peek(&w->c) == '(') {
-        m->flags = wire_flags(w, false);
-        (void)wire_space(w);
-    }
-    if (cur_peek(&w->c) == '"') {
-        m->has_date = true;
-        m->internal_date = wire_date_time(w);
-        (void)wire_space(w);
-    }
-    if (!w->message_follows)
-        (void)wire_fail(w, "A literal with the message must follow");
-    m->size = w->cmd->append_size;
+    wire_append_message(w, m);
     w->cmd->request = &m->base;
 }
 

@@ -70,6 +70,7 @@ enum wire_when {
 /* What works without a command of its own: capability, when it is shown, RFC, and where it is. */
 #define IMAP_EXTENSIONS(X)                                   \
     X("LITERAL+", ALWAYS,       "RFC 7888", "collect.c")      \
+    X("MULTIAPPEND", ALWAYS,    "RFC 3502", "collect.c")      \
     X("SASL-IR",  BEFORE_LOGIN, "RFC 4959", "parse_simple.c") \
     X("CHILDREN", ALWAYS,       "RFC 3348", "print.c")        \
     X("SPECIAL-USE", ALWAYS,    "RFC 6154", "parse_list.c")   \
@@ -96,8 +97,9 @@ struct wire_parse {
     struct cur c;
     struct arena *a;
     struct imap_command *cmd;
-    const char *error;    /* the first one, for the client; NULL: none */
-    bool message_follows; /* APPEND: its literal has been announced */
+    const char *error;     /* the first one, for the client; NULL: none */
+    bool message_follows;  /* APPEND: its literal has been announced, */
+    uint64_t message_size; /* of so many bytes */
 };
 
 struct wire_command {
@@ -160,6 +162,8 @@ void wire_fetch_modifiers(struct wire_parse *w, Thurn__ImapFetch *m);
 void wire_store_modifiers(struct wire_parse *w, Thurn__ImapStore *m);
 /* The options of SEARCH RETURN (RFC 4731), with the space behind them. */
 uint32_t wire_search_returns(struct wire_parse *w);
+/* What stands before the literal of a message of APPEND; it is added to the request. */
+void wire_append_message(struct wire_parse *w, Thurn__ImapAppend *m);
 /* sequence-set; NULL if it is wrong. */
 Thurn__ImapSet *wire_set(struct wire_parse *w, bool uid);
 /* flag-list; with `bare` also flags without parentheses. NULL if it is wrong. */

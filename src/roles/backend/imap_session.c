@@ -1,6 +1,6 @@
 #include "imap/imap_service.h"
 #include "roles/backend/admin.h"
-#include "roles/backend/message.h"
+#include "roles/backend/append.h"
 #include "roles/backend/session.h"
 
 enum { SLICE_US = 5000, SLICE_BYTES = 256 * KB };
@@ -41,8 +41,7 @@ struct imap_client {
     enum imap_needs needs;
     struct job job;
     struct writer writer;
-    struct scan_job scan;
-    struct message bytes;
+    struct append append;
 };
 
 static struct imap_client *client_of(struct session *s)
@@ -100,8 +99,7 @@ static void request_end(struct imap_client *c)
 {
     frame_free(c->f);
     c->f = NULL;
-    message_free(&c->bytes);
-    scan_result_free(&c->scan.result);
+    append_free(&c->append);
     if (c->needs == IMAP_NEEDS_HASHING)
         loop_post(c->s.b->loop, login_ended, c);
     else
@@ -115,8 +113,7 @@ static enum imap_run request_slice(struct imap_client *c)
         imap_session_cancel(c->imap);
         return IMAP_RUN_DONE;
     }
-    const struct imap_scanned scanned = {
-        .message = c->bytes.bytes, .record = c->scan.result.record, .text = c->scan.result.text};
+    const struct imap_scanned scanned = append_result(&c->append);
     log_context(c->s.id, (struct str){NULL, 0});
     enum imap_run ran =
         imap_session_run(c->imap, c->f, c->needs == IMAP_NEEDS_SCAN ? &scanned : NULL);
@@ -175,30 +172,21 @@ static void append_answer(struct imap_client *c, Thurn__Status status)
     request_end(c);
 }
 
-static void append_scanned(struct scan_job *j)
+static void append_ready(struct append *a)
 {
-    struct imap_client *c = container_of(j, struct imap_client, scan);
-    if (j->result.refused)
-        append_answer(c, RPC_STATUS(THURN__CODE__TEMPORARY,
-                                    "The message cannot be looked at now, try again later"));
+    struct imap_client *c = container_of(a, struct imap_client, append);
+    if (a->status.code != THURN__CODE__DONE)
+        append_answer(c, a->status);
     else
         request_go_on(c);
 }
 
 static void append_begin(struct imap_client *c)
 {
-    const Thurn__ImapAppend *m = (const Thurn__ImapAppend *)c->f->message;
-    struct err e = message_take(c->f, m->size, c->s.b->limits.message_size, &c->bytes);
+    struct err e = append_start(&c->append, c->s.b->scan, c->f, c->s.b->limits.message_size);
     if (e.code) {
         session_drop(&c->s, e.why);
         request_end(c);
-    } else if (c->bytes.too_large) {
-        append_answer(c, RPC_STATUS(THURN__CODE__TOO_LARGE, "The message is too large"));
-    } else {
-        c->scan.message = c->bytes.bytes;
-        c->scan.fd = c->f->fd;
-        c->scan.done = append_scanned;
-        scan_submit(c->s.b->scan, &c->scan);
     }
 }
 
@@ -228,6 +216,7 @@ static void imap_begin(struct session *s)
     c->imap = imap_session_new(&c->host, c, s->may_authenticate);
     c->watch.poke = watch_poked;
     c->writer.write = request_write;
+    c->append.done = append_ready;
     chan_set_state(s->chan, NOT_LOGGED_IN);
 }
 

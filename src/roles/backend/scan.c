@@ -92,6 +92,8 @@ static struct err scanner_send(struct scanner *s, const struct scan_job *j, uint
 {
     Thurn__ScanParse m = THURN__SCAN_PARSE__INIT;
     m.size = j->message.n;
+    m.offset = j->offset;
+    m.total = j->total;
     bool by_fd = j->fd >= 0;
     return chan_send(s->chan, RPC_SCAN_PARSE, serial, &m.base,
                      by_fd ? (struct str){NULL, 0} : j->message, j->fd);
@@ -175,6 +177,8 @@ static struct err take_text(struct scan_result *r, const Thurn__ScanParsed *m)
         return err_make(E_LIMIT, "the text for search is too long");
     if (r->answer->fd >= 0) {
         TRY(sealed_map(r->answer->fd, m->text_size, &r->text_map));
+        (void)close(r->answer->fd); /* who appends many messages keeps many texts for a while */
+        r->answer->fd = -1;
         r->text = r->text_map;
         return OK;
     }

@@ -27,6 +27,8 @@ struct scan_job {
     struct list link;
     struct str message; /* must stay until done */
     int fd;             /* the sealed memory that holds it, or -1; stays the caller's */
+    uint64_t offset;    /* of it in that memory, */
+    uint64_t total;     /* which holds so many bytes; 0: nothing else */
     struct str trace;   /* for the log */
     uint64_t since;     /* when it began to wait, or came to the head of its scanner's queue */
     void (*done)(struct scan_job *j);

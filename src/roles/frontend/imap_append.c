@@ -2,25 +2,40 @@
 
 #include "roles/frontend/imap_client.h"
 
-/* Behind the literal only the line end may stand. */
-static bool imap_step_append_tail(struct client *c)
+static void imap_append_message(struct imap_client *i, const struct imap_parsed *p);
+
+/* All messages have come; the body holds them one behind the other. */
+static void imap_append_ended(struct imap_client *i)
 {
-    struct imap_client *i = imap_client(c);
-    struct imap_parsed p;
-    imap_parse_tail(&i->parser, conn_in(c->conn), &p);
-    if (p.what == IMAP_PARSE_MORE)
-        return false;
-    client_progress(c);
     struct str raw;
     int fd;
-    if (p.what != IMAP_PARSE_COMMAND) {
-        imap_finish_refused(i, &p);
+    if (i->append_cancelled) {
+        imap_finish(i, STR("NO"), STR("An empty message cancels the command, nothing was added"));
+    } else if (i->body.too_large) { /* the limit has been lowered meanwhile */
+        imap_finish(i, STR("NO [TOOBIG]"), STR("The messages are too large"));
     } else if (i->body.failed || body_finish(&i->body, &raw, &fd).code != E_OK) {
         imap_finish(i, STR("NO [UNAVAILABLE]"), STR("No memory for the message, try again later"));
     } else {
         imap_forward(i, raw, fd);
         body_free(&i->body); /* the channel has it now */
     }
+}
+
+/* Behind a literal the line ends, or another message is announced. */
+static bool imap_step_append_tail(struct client *c)
+{
+    struct imap_client *i = imap_client(c);
+    struct imap_parsed p;
+    imap_parse_tail(&i->parser, conn_in(c->conn), &i->arena, &i->cmd, &p);
+    if (p.what == IMAP_PARSE_MORE)
+        return false;
+    client_progress(c);
+    if (p.what == IMAP_PARSE_MESSAGE)
+        imap_append_message(i, &p);
+    else if (p.what == IMAP_PARSE_COMMAND)
+        imap_append_ended(i);
+    else
+        imap_finish_refused(i, &p);
     return true;
 }
 
@@ -39,11 +54,20 @@ static bool imap_step_append(struct client *c)
     return true;
 }
 
-void imap_append(struct imap_client *i, const struct imap_parsed *p)
+static void imap_append_message(struct imap_client *i, const struct imap_parsed *p)
 {
-    body_init(&i->body, p->literal, &i->c.fe->bodies); /* the parser has checked the limit */
+    i->append_cancelled |= p->literal == 0; /* RFC 3502 section 6.3.11 */
     i->append_left = p->literal;
     if (!p->non_sync)
         conn_write(i->c.conn, STR("+ OK\r\n"));
     i->c.step = imap_step_append;
+}
+
+void imap_append(struct imap_client *i, const struct imap_parsed *p)
+{
+    /* The parser has compared the sizes with the limits. */
+    body_init(&i->body, rpc_append_limit(frontend_settings(i->c.fe)->message_size_limit),
+              &i->c.fe->bodies);
+    i->append_cancelled = false;
+    imap_append_message(i, p);
 }

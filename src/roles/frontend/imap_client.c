@@ -46,10 +46,13 @@ void imap_finish_bad(struct imap_client *i, const char *text)
 void imap_finish_refused(struct imap_client *i, const struct imap_parsed *p)
 {
     const char *text = p->error ? p->error : "The line is too long";
-    if (p->what == IMAP_PARSE_TOO_LONG && p->too_large)
-        imap_finish(i, STR("NO [TOOBIG]"), str_c(text));
-    else
+    struct buf word CLEANUP(buf_free) = {0};
+    if (p->no) {
+        buf_printf(&word, "NO [%s]", p->no);
+        imap_finish(i, buf_str(&word), str_c(text));
+    } else {
         imap_finish_bad(i, text);
+    }
     if (p->what == IMAP_PARSE_TOO_LONG && p->fatal && !i->c.ending)
         client_goodbye(&i->c, GOODBYE_LOST);
 }

@@ -18,7 +18,8 @@ struct imap_client {
     bool selected_told;          /* SELECT with what has changed since */
     bool idle_bad;               /* IDLE was ended by something other than DONE */
     uint64_t append_left;        /* bytes of the literal still to come */
-    struct body body;
+    bool append_cancelled;       /* by an empty message */
+    struct body body;            /* all messages of an APPEND */
 };
 
 static inline struct imap_client *imap_client(struct client *c)
@@ -50,7 +51,7 @@ void imap_starttls(struct imap_client *i);
 /* The backend's verdict. */
 void imap_login_done(struct imap_client *i, const Thurn__ImapDone *d);
 
-/* imap_append.c: the literal with the message follows. */
+/* imap_append.c: the literal with the first message follows. */
 void imap_append(struct imap_client *i, const struct imap_parsed *p);
 
 /* imap_self.c: what the frontend answers by itself. */

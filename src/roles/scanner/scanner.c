@@ -168,7 +168,8 @@ static struct err scan_frame(struct peer *p, const struct frame *f)
         return f->raw.n == m->size ? scan(p, f->serial, f->raw)
                                    : err_make(E_INVALID, "a message of another size");
     struct str map;
-    TRY(sealed_map(f->fd, (size_t)m->size, &map));
+    size_t total = (size_t)(m->total ? m->total : m->size);
+    TRY(sealed_map_part(f->fd, total, (size_t)m->offset, (size_t)m->size, &map));
     struct err e = scan(p, f->serial, map);
     sealed_unmap(map);
     return e;

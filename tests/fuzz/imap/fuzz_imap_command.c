@@ -10,6 +10,8 @@ struct client {
     struct imap_parser parser;
     struct buf in, seen;
     enum imap_state state;
+    struct arena arena;      /* of the APPEND that is going on */
+    struct imap_command cmd; /* the same */
     uint64_t message_left;
     bool in_tail, over;
 };
@@ -41,19 +43,19 @@ static bool step(struct client *c)
         return c->message_left == 0;
     }
     if (c->in_tail) {
-        imap_parse_tail(&c->parser, &c->in, &r);
-        c->in_tail = r.what == IMAP_PARSE_MORE;
-        c->over = r.fatal;
-        return !c->in_tail && !c->over;
+        imap_parse_tail(&c->parser, &c->in, &c->arena, &c->cmd, &r);
+        if (r.what == IMAP_PARSE_MORE)
+            return false;
+        r.command = c->cmd;
+    } else {
+        arena_free(&c->arena);
+        imap_parse(&c->parser, &c->in, c->state, &c->arena, &r);
+        c->cmd = r.command;
     }
-    struct arena a;
-    arena_init(&a, 1024 * 1024);
-    imap_parse(&c->parser, &c->in, c->state, &a, &r);
     if (r.what == IMAP_PARSE_MORE)
         check(c->in.n == 0);
     else
         note(c, &r);
-    arena_free(&a);
     c->in_tail = r.what == IMAP_PARSE_MESSAGE;
     c->message_left = c->in_tail ? r.literal : 0;
     c->over = r.fatal;
@@ -72,12 +74,14 @@ static void client_init(struct client *c, uint8_t state)
     static const struct imap_limits limits = {
         .line = 512, .literal = 64, .command = 1024, .message = 4096};
     *c = (struct client){.state = (enum imap_state)(1U << state % 3)};
+    arena_init(&c->arena, 1024 * 1024);
     imap_parser_init(&c->parser, &limits);
 }
 
 static void client_free(struct client *c)
 {
     imap_parser_free(&c->parser);
+    arena_free(&c->arena);
     buf_free(&c->in);
     buf_free(&c->seen);
 }

@@ -347,17 +347,21 @@ static void appended_message_keeps_flags_and_keywords(void **state)
 {
     struct client *a = client_in(*state, "INBOX");
     Thurn__ImapAppend m = THURN__IMAP_APPEND__INIT;
+    Thurn__AppendMessage one = THURN__APPEND_MESSAGE__INIT, *messages = &one;
     Thurn__ImapFlags flags = THURN__IMAP_FLAGS__INIT;
     ProtobufCBinaryData words[] = {pb_bytes(STR("$Junk")), pb_bytes(STR("Work"))};
     struct buf record CLEANUP(buf_free) = {0};
-    struct imap_scanned scanned = {.message = MESSAGE("x")};
-    email_record_flat(scanned.message.n, &record);
-    scanned.record = buf_str(&record);
+    struct imap_scanned_message bytes = {.message = MESSAGE("x")};
+    struct imap_scanned scanned = {&bytes, 1};
+    email_record_flat(bytes.message.n, &record);
+    bytes.record = buf_str(&record);
     flags.system = F | 32; /* \Recent cannot be set */
     flags.n_keywords = 2;
     flags.keywords = words;
     m.mailbox = pb_bytes(STR("INBOX"));
-    m.flags = &flags;
+    one.flags = &flags;
+    m.messages = &messages;
+    m.n_messages = 1;
     m.change = pb_bytes(STR("0123456789abcdef"));
     ask_append_as(a, &m, &scanned);
     assert_said(a, "u[e1/1 names=$Junk,Work] >1:1 ok");
@@ -373,12 +377,17 @@ static void record_that_does_not_fit_is_not_believed(void **state)
     struct client *a = client_in(*state, "INBOX");
     Thurn__ImapAppend m = THURN__IMAP_APPEND__INIT;
     struct buf record CLEANUP(buf_free) = {0};
-    struct imap_scanned scanned = {.message = MESSAGE("x")};
-    email_record_flat(scanned.message.n + 1000, &record);
-    scanned.record = buf_str(&record);
+    Thurn__AppendMessage one = THURN__APPEND_MESSAGE__INIT, *messages = &one;
+    struct imap_scanned_message bytes = {.message = MESSAGE("x")};
+    struct imap_scanned scanned = {&bytes, 1};
+    email_record_flat(bytes.message.n + 1000, &record);
+    bytes.record = buf_str(&record);
     m.mailbox = pb_bytes(STR("INBOX"));
+    m.messages = &messages;
+    m.n_messages = 1;
     ask_append_as(a, &m, &scanned);
-    ask_append_as(a, &m, &(struct imap_scanned){.message = MESSAGE("x"), .record = STR("\xff")});
+    bytes.record = STR("\xff");
+    ask_append_as(a, &m, &scanned);
     client_said(a);
     ask_fetch(a, "1:2", false, 0, " 1", false);
     assert_said(a, "r[1{Subject: x\r\n\r\nHello\r\n}{Subject: x\r\n\r\nHello\r\n}] "
@@ -386,6 +395,70 @@ static void record_that_does_not_fit_is_not_believed(void **state)
     a->rig->host.message_size_limit = 10;
     ask_append_as(a, &m, &scanned);
     assert_said(a, "no(TOO_LARGE)");
+    client_free(a);
+}
+
+/* RFC 3502: `n` messages, of which the last has the keyword, if it is not NULL. */
+static void append_several(struct client *a, const char *mailbox, size_t n, const char *keyword,
+                           const char *change)
+{
+    Thurn__ImapAppend m = THURN__IMAP_APPEND__INIT;
+    Thurn__AppendMessage one = THURN__APPEND_MESSAGE__INIT, last = THURN__APPEND_MESSAGE__INIT;
+    Thurn__ImapFlags flags = THURN__IMAP_FLAGS__INIT;
+    ProtobufCBinaryData word = pb_bytes(str_c(keyword ? keyword : ""));
+    struct imap_scanned_message bytes[8];
+    Thurn__AppendMessage *messages[8];
+    struct buf record CLEANUP(buf_free) = {0};
+    struct imap_scanned scanned = {bytes, n};
+    assert_true(n <= 8);
+    email_record_flat(MESSAGE("x").n, &record);
+    for (size_t i = 0; i < n; i++) {
+        bytes[i] =
+            (struct imap_scanned_message){.message = MESSAGE("x"), .record = buf_str(&record)};
+        messages[i] = i == n - 1 ? &last : &one;
+    }
+    flags.n_keywords = 1;
+    flags.keywords = &word;
+    last.flags = keyword ? &flags : NULL;
+    m.mailbox = pb_bytes(str_c(mailbox));
+    m.messages = messages;
+    m.n_messages = n;
+    m.change = pb_bytes(str_c(change));
+    ask_append_as(a, &m, &scanned);
+}
+
+static void many_messages_are_appended_in_one_step(void **state)
+{
+    struct client *a = client_in(*state, "INBOX"), *b = client_in(*state, "INBOX");
+    append_several(a, "INBOX", 5, "Work", "0123456789abcdef");
+    assert_said(a, "u[e5/5 names=Work] >1:5 ok");
+    append_several(a, "INBOX", 5, "Work", "0123456789abcdef"); /* repeated: nothing is added */
+    assert_said(a, ">1:5 ok");
+    ask_noop(b);
+    assert_said(b, "u[e5/0 names=Work] ok");
+    ask_fetch(a, "4:5", false, FLAGS, NULL, false);
+    assert_said(a, "r[4 =R] r[5 =R+1] ok");
+    append_several(a, "Nowhere", 2, NULL, "");
+    assert_said(a, "no(TRY_CREATE)");
+    client_free(a);
+    client_free(b);
+}
+
+static void of_many_messages_none_is_appended_if_one_cannot_be(void **state)
+{
+    struct client *a = client_in(*state, "INBOX");
+    char name[16];
+    for (size_t i = 0; i < 64; i++) { /* all keywords that there can be */
+        (void)snprintf(name, sizeof name, "k%zu", i);
+        append_several(a, "INBOX", 1, name, "");
+    }
+    client_said(a);
+    append_several(a, "INBOX", 3, "one-too-many", "");
+    assert_said(a, "no(LIMIT_EXCEEDED)");
+    ask_noop(a);
+    assert_said(a, "ok");
+    append_several(a, "INBOX", 3, "K7", "");
+    assert_said(a, "u[e67/67] >65:67 ok");
     client_free(a);
 }
 
@@ -576,6 +649,8 @@ int main(void)
         TEST(copy_shows_the_same_mail_elsewhere),
         TEST(repeated_request_is_not_done_twice),
         TEST(appended_message_keeps_flags_and_keywords),
+        TEST(many_messages_are_appended_in_one_step),
+        TEST(of_many_messages_none_is_appended_if_one_cannot_be),
         TEST(record_that_does_not_fit_is_not_believed),
         TEST(mailboxes_are_made_renamed_and_deleted),
         TEST(renamed_inbox_gives_its_mail_away),

@@ -414,13 +414,17 @@ void ask_append(struct client *c, const char *mailbox, struct str message, uint3
     arena_init(&a, 256 * 1024 * 1024);
     assert_int_equal(mime_parse(message, &mime_limits_default, &a, &parsed).code, E_OK);
     pb_pack(&record, &parsed.email->base);
+    Thurn__AppendMessage one = THURN__APPEND_MESSAGE__INIT, *messages = &one;
     f.system = flags;
-    m.flags = &f;
+    one.flags = &f;
+    one.internal_date = 1000000000;
+    one.has_date = true;
+    one.size = message.n;
     m.mailbox = pb_bytes(str_c(mailbox));
-    m.internal_date = 1000000000;
-    m.has_date = true;
-    m.size = message.n;
-    struct imap_scanned scanned = {message, buf_str(&record), parsed.text};
+    m.messages = &messages;
+    m.n_messages = 1;
+    struct imap_scanned_message bytes = {message, buf_str(&record), parsed.text};
+    struct imap_scanned scanned = {&bytes, 1};
     run(c, RPC_IMAP_APPEND, &m.base, &scanned);
 }
 

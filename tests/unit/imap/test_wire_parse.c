@@ -107,16 +107,28 @@ static const struct parse_case good[] = {
     CASE(AUTHENTICATED, "A STATUS x (messages recent uidnext uidvalidity unseen)\r\n",
          "A STATUS {mailbox=x items=31}\n"),
     CASE(AUTHENTICATED, "A003 APPEND saved-messages (\\Seen) {4}\r\nxx\r\n\r\n",
-         "message 4 A003 APPEND {mailbox=saved-messages flags={system=1} size=4}\ntail ok\n"),
+         "message 4 A003 APPEND {mailbox=saved-messages messages=[{flags={system=1} size=4}]}\n"
+         "tail ok\n"),
     CASE(AUTHENTICATED, "A APPEND INBOX {3+}\r\n\0\0\0\n",
-         "message 3+ A APPEND {mailbox=INBOX size=3}\ntail ok\n"),
+         "message 3+ A APPEND {mailbox=INBOX messages=[{size=3}]}\ntail ok\n"),
     CASE(AUTHENTICATED,
          "A APPEND {5}\r\nINBOX (\\Flagged Work \\Draft) \"17-Jul-1996 02:44:25 -0700\" "
          "{2}\r\n{3\r\nb NOOP\r\n",
-         "+ 5\nmessage 2 A APPEND {mailbox=INBOX flags={system=20 keywords=[Work]} "
-         "internal_date=837596665 has_date=1 size=2}\ntail ok\nb NOOP {}\n"),
+         "+ 5\nmessage 2 A APPEND {mailbox=INBOX messages=[{flags={system=20 keywords=[Work]} "
+         "internal_date=837596665 has_date=1 size=2}]}\ntail ok\nb NOOP {}\n"),
     CASE(AUTHENTICATED, "A APPEND {5+}\r\nINBOX () \" 1-Jan-1970 00:00:01 +0000\" {0+}\r\n\r\n",
-         "message 0+ A APPEND {mailbox=INBOX flags={} internal_date=1 has_date=1}\ntail ok\n"),
+         "message 0+ A APPEND {mailbox=INBOX messages=[{flags={} internal_date=1 has_date=1}]}\n"
+         "tail ok\n"),
+    CASE(
+        AUTHENTICATED,
+        "A APPEND x {2+}\r\nab (\\Seen) {1}\r\nc \"01-Jan-1970 00:00:09 +0000\" ~{3+}\r\n\0\r\n\r\n"
+        "b NOOP\r\n",
+        "message 2+ A APPEND {mailbox=x messages=[{size=2}]}\n"
+        "message 1 A APPEND {mailbox=x messages=[{size=2},{flags={system=1} size=1}]}\n"
+        "message 3+ A APPEND {mailbox=x messages=[{size=2},{flags={system=1} size=1},"
+        "{internal_date=9 has_date=1 size=3}]}\ntail ok\nb NOOP {}\n"),
+    CASE(AUTHENTICATED, "A APPEND x (Work) ~{1}\r\n\0\r\n",
+         "message 1 A APPEND {mailbox=x messages=[{flags={keywords=[Work]} size=1}]}\ntail ok\n"),
     CASE(SELECTED, "FXXZ CHECK\r\n", "FXXZ CHECK {check=1}\n"),
     CASE(SELECTED, "A341 CLOSE\r\n", "A341 CLOSE {expunge=1}\n"),
     CASE(SELECTED, "A202 EXPUNGE\r\n", "A202 EXPUNGE {}\n"),
@@ -267,16 +279,29 @@ static const struct parse_case bad[] = {
          "a BAD There is no such system flag, or it cannot be set\nb NOOP {}\n"),
     CASE(AUTHENTICATED, "a APPEND INBOX x {3+}\r\nb X\r\nb NOOP\r\n",
          "a BAD There is more behind the command than belongs to it\nb NOOP {}\n"),
-    CASE(AUTHENTICATED, "a APPEND INBOX ~{3+}\r\nb X\r\nb NOOP\r\n",
-         "a BAD There is more behind the command than belongs to it\nb NOOP {}\n"),
+    CASE(AUTHENTICATED, "a APPEND INBOX~{3+}\r\nb X\r\nb NOOP\r\n",
+         "a BAD Arguments are missing\nb NOOP {}\n"),
+    CASE(AUTHENTICATED, "a APPEND ~{5+}\r\nINBOX {3+}\r\nb X\r\nb NOOP\r\n",
+         "a BAD A string is missing\nb NOOP {}\n"),
     CASE(AUTHENTICATED, "a APPEND INBOX \"32-Jan-2020 00:00:00 +0000\" {3}\r\n",
          "a BAD A date has no such day\n"),
-    CASE(AUTHENTICATED, "a APPEND INBOX {2+}\r\nxx (\\Seen) {3}\r\nb NOOP\r\n",
-         "message 2+ a APPEND {mailbox=INBOX size=2}\ntail Nothing may follow the message\nb NOOP "
-         "{}\n"),
+    CASE(AUTHENTICATED, "a APPEND INBOX {2+}\r\nxx (\\Seen)\r\nb NOOP\r\n",
+         "message 2+ a APPEND {mailbox=INBOX messages=[{size=2}]}\n"
+         "tail Behind a message the command ends or another one follows\nb NOOP {}\n"),
+    CASE(AUTHENTICATED, "a APPEND INBOX {2+}\r\nxx (\\Recent) {3}\r\nb NOOP\r\n",
+         "message 2+ a APPEND {mailbox=INBOX messages=[{size=2}]}\n"
+         "tail There is no such system flag, or it cannot be set\nb NOOP {}\n"),
     CASE(AUTHENTICATED, "a APPEND INBOX {2+}\r\nxx\rx{3+}\r\nyyy\r\nb NOOP\r\n",
-         "message 2+ a APPEND {mailbox=INBOX size=2}\ntail Nothing may follow the message\nb NOOP "
-         "{}\n"),
+         "message 2+ a APPEND {mailbox=INBOX messages=[{size=2}]}\ntail A space is missing\n"
+         "b NOOP {}\n"),
+    CASE(AUTHENTICATED, "a APPEND INBOX {2+}\r\nxx {100001+}\r\n",
+         "message 2+ a APPEND {mailbox=INBOX messages=[{size=2}]}\n"),
+    CASE(AUTHENTICATED, "a APPEND INBOX {2+}\r\nxx () {1}x\r\n",
+         "message 2+ a APPEND {mailbox=INBOX messages=[{size=2}]}\n"
+         "tail Behind a message the command ends or another one follows\n"),
+    CASE(AUTHENTICATED, "a APPEND INBOX {2+}\r\nxx {100001}\r\nb NOOP\r\n",
+         "message 2+ a APPEND {mailbox=INBOX messages=[{size=2}]}\n"
+         "tail TOOBIG: The message is too large\nb NOOP {}\n"),
     CASE(NOT_AUTHENTICATED, "a APPEND INBOX {3}\r\n", "a BAD Log in first\n"),
     CASE(SELECTED, "a STORE 1 FLAGS (\\*)\r\n", "a BAD An atom is missing\n"),
     CASE(SELECTED, "a STORE 0 FLAGS ()\r\n", "a BAD A number may not be 0 here\n"),
@@ -477,6 +502,41 @@ static void a_message_over_the_limit_is_refused_as_such(void **state)
     buf_free(&b);
 }
 
+/* "a APPEND x {n+}" and so many messages. */
+static struct str append_many(struct buf *b, size_t times, size_t size)
+{
+    buf_clear(b);
+    buf_put(b, STR("a APPEND x"));
+    for (size_t i = 0; i < times; i++) {
+        buf_printf(b, " {%zu+}\r\n", size);
+        for (size_t k = 0; k < size; k++)
+            buf_byte(b, 'x');
+    }
+    buf_put(b, STR("\r\nb NOOP\r\n"));
+    return buf_str(b);
+}
+
+static void messages_of_one_append_are_bounded_in_number_and_size(void **state)
+{
+    struct buf b = {0}, out = {0};
+    for (size_t piece = 1; piece <= 100000; piece += 99999) {
+        buf_clear(&out);
+        dump_stream(&out, AUTH, &limits, append_many(&b, 1000, 1), piece);
+        assert_true(str_ends(buf_str(&out), STR("tail ok\nb NOOP {}\n")));
+        buf_clear(&out);
+        dump_stream(&out, AUTH, &limits, append_many(&b, 1002, 1), piece);
+        assert_true(str_ends(buf_str(&out),
+                             STR("tail LIMIT: At most 1000 messages in one APPEND\nb NOOP {}\n")));
+    }
+    dump_stream(&out, AUTH, &limits, append_many(&b, 2, 100000), 7777);
+    assert_true(str_ends(buf_str(&out), STR("tail ok\nb NOOP {}\n")));
+    dump_stream(&out, AUTH, &limits, append_many(&b, 3, 70000), 7777);
+    assert_true(str_ends(buf_str(&out), STR("tail TOOBIG: The messages of the command are too "
+                                            "large together\nb NOOP {}\n")));
+    buf_free(&b);
+    buf_free(&out);
+}
+
 static void searches_are_bounded_in_depth_and_size(void **state)
 {
     struct buf b = {0};
@@ -657,6 +717,7 @@ int main(void)
         cmocka_unit_test(a_literal_over_the_limit_is_refused),
         cmocka_unit_test(a_command_of_many_literals_is_refused_at_its_limit),
         cmocka_unit_test(a_message_over_the_limit_is_refused_as_such),
+        cmocka_unit_test(messages_of_one_append_are_bounded_in_number_and_size),
         cmocka_unit_test(searches_are_bounded_in_depth_and_size),
         cmocka_unit_test(a_request_that_would_not_fit_its_frame_is_refused),
         cmocka_unit_test(more_sections_than_a_row_can_answer_are_refused),

@@ -147,7 +147,7 @@ static void dump_result(struct buf *out, const struct imap_parsed *r)
     case IMAP_PARSE_BAD: buf_printf(out, "%.*s BAD %s\n", STR_FMT(r->command.tag), r->error); break;
     case IMAP_PARSE_TOO_LONG:
         buf_printf(out, "%.*s LONG %s%s%s\n", STR_FMT(r->command.tag), r->error,
-                   r->too_large ? " (message)" : "", r->fatal ? " (fatal)" : "");
+                   r->no ? " (message)" : "", r->fatal ? " (fatal)" : "");
         break;
     }
 }
@@ -156,6 +156,8 @@ struct client {
     struct imap_parser parser;
     struct buf in;
     enum imap_state state;
+    struct arena arena;      /* of the APPEND that is going on */
+    struct imap_command cmd; /* the same */
     uint64_t message_left;
     bool in_tail, over;
 };
@@ -171,19 +173,22 @@ static bool step(struct client *c, struct buf *out)
         return c->message_left == 0;
     }
     if (c->in_tail) {
-        imap_parse_tail(&c->parser, &c->in, &r);
+        imap_parse_tail(&c->parser, &c->in, &c->arena, &c->cmd, &r);
         if (r.what == IMAP_PARSE_MORE)
             return false;
-        c->in_tail = false;
-        c->over = r.fatal;
-        buf_printf(out, "tail %s\n", r.what == IMAP_PARSE_COMMAND ? "ok" : r.error);
-        return !c->over;
+        if (r.what == IMAP_PARSE_MESSAGE) {
+            r.command = c->cmd;
+            dump_result(out, &r);
+        } else {
+            buf_printf(out, "tail %s%s%s\n", r.no ? r.no : "", r.no ? ": " : "",
+                       r.what == IMAP_PARSE_COMMAND ? "ok" : r.error);
+        }
+    } else {
+        arena_free(&c->arena);
+        imap_parse(&c->parser, &c->in, c->state, &c->arena, &r);
+        dump_result(out, &r);
+        c->cmd = r.command;
     }
-    struct arena a;
-    arena_init(&a, 1024 * 1024);
-    imap_parse(&c->parser, &c->in, c->state, &a, &r);
-    dump_result(out, &r);
-    arena_free(&a);
     c->in_tail = r.what == IMAP_PARSE_MESSAGE;
     c->message_left = c->in_tail ? r.literal : 0;
     c->over = r.fatal;
@@ -194,6 +199,7 @@ void dump_stream(struct buf *out, enum imap_state state, const struct imap_limit
                  struct str input, size_t piece)
 {
     struct client c = {.state = state};
+    arena_init(&c.arena, 1024 * 1024);
     imap_parser_init(&c.parser, limits);
     for (size_t at = 0; at < input.n && !c.over; at += piece) {
         /* A buffer of its own size each time, so that reading beyond it is noticed. */
@@ -206,5 +212,6 @@ void dump_stream(struct buf *out, enum imap_state state, const struct imap_limit
             ;
     }
     buf_free(&c.in);
+    arena_free(&c.arena);
     imap_parser_free(&c.parser);
 }

@@ -25,6 +25,31 @@ static void bytes_come_back_as_they_were_put(void **state)
     sealed_unmap(map);
 }
 
+static void a_part_is_mapped_wherever_it_lies(void **state)
+{
+    struct sealed s CLEANUP(sealed_free);
+    struct buf all CLEANUP(buf_free) = {0};
+    for (size_t i = 0; all.n < 20000; i++)
+        buf_printf(&all, "%zu ", i);
+    assert_int_equal(sealed_new(&s, 1 << 20).code, E_OK);
+    assert_int_equal(sealed_put(&s, buf_str(&all)).code, E_OK);
+    assert_int_equal(sealed_finish(&s).code, E_OK);
+    static const size_t offsets[] = {0, 1, 4095, 4096, 4097, 9000};
+    for (size_t i = 0; i < ARRAY_LEN(offsets); i++) {
+        struct str part;
+        assert_int_equal(sealed_map_part(s.fd, all.n, offsets[i], 5000, &part).code, E_OK);
+        assert_true(str_eq(part, str_sub(buf_str(&all), offsets[i], offsets[i] + 5000)));
+        sealed_unmap(part);
+    }
+    struct str part;
+    assert_int_equal(sealed_map_part(s.fd, all.n, all.n, 0, &part).code, E_OK);
+    assert_int_equal(part.n, 0);
+    assert_int_equal(sealed_map_part(s.fd, all.n, all.n, 1, &part).code, E_INVALID);
+    assert_int_equal(sealed_map_part(s.fd, all.n, all.n + 1, 0, &part).code, E_INVALID);
+    assert_int_equal(sealed_map_part(s.fd, all.n, 1, SIZE_MAX, &part).code, E_INVALID);
+    assert_int_equal(sealed_map_part(s.fd, all.n - 1, 0, 1, &part).code, E_DENIED);
+}
+
 static void nothing_can_be_changed_once_sealed(void **state)
 {
     struct sealed s CLEANUP(sealed_free);
@@ -86,6 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_come_back_as_they_were_put),
+        cmocka_unit_test(a_part_is_mapped_wherever_it_lies),
         cmocka_unit_test(nothing_can_be_changed_once_sealed),
         cmocka_unit_test(more_than_the_limit_is_refused),
         cmocka_unit_test(memory_that_is_not_sealed_or_of_another_size_is_refused),

@@ -60,13 +60,21 @@ static void session_take_message(struct fake_session *s, struct frame *f, uint64
     assert_int_equal(b->message.n, size);
 }
 
+static uint64_t append_size(const Thurn__ImapAppend *m)
+{
+    uint64_t size = 0;
+    for (size_t i = 0; i < m->n_messages; i++)
+        size += m->messages[i]->size;
+    return size;
+}
+
 static void session_frame(struct chan *c, struct frame *f, void *arg)
 {
     struct fake_session *s = arg;
     if (f->type->number == RPC_LMTP_DELIVER)
         session_take_message(s, f, ((const Thurn__LmtpDeliver *)f->message)->size);
     if (f->type->number == RPC_IMAP_APPEND)
-        session_take_message(s, f, ((const Thurn__ImapAppend *)f->message)->size);
+        session_take_message(s, f, append_size((const Thurn__ImapAppend *)f->message));
     check(s->bench->answer(s, f));
     frame_free(f);
 }

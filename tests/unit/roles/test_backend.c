@@ -373,9 +373,12 @@ static Thurn__Code append(struct end *imap, struct str text)
 {
     Thurn__ImapFlags flags = THURN__IMAP_FLAGS__INIT;
     Thurn__ImapAppend m = THURN__IMAP_APPEND__INIT;
+    Thurn__AppendMessage one = THURN__APPEND_MESSAGE__INIT, *messages = &one;
+    one.flags = &flags;
+    one.size = text.n;
     m.mailbox = pb_bytes(STR("INBOX"));
-    m.flags = &flags;
-    m.size = text.n;
+    m.messages = &messages;
+    m.n_messages = 1;
     rig_send(imap, RPC_IMAP_APPEND, &m, text, -1);
     return imap_done(imap);
 }
@@ -400,6 +403,61 @@ static void nothing_but_login_is_done_before_login(void **state)
     struct end *third = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
     send_delivery(third, alice_only, 1, letter, -1);
     rig_expect_closed(third);
+}
+
+/* `n` messages in one APPEND, as raw bytes or as sealed memory; each `size` bytes, of which the
+ * request says `said`. */
+static void send_append(struct end *imap, size_t n, size_t size, size_t said)
+{
+    enum { MOST = 40 };
+    Thurn__ImapAppend m = THURN__IMAP_APPEND__INIT;
+    Thurn__AppendMessage one = THURN__APPEND_MESSAGE__INIT, *messages[MOST];
+    struct buf all CLEANUP(buf_free) = {0};
+    struct sealed s CLEANUP(sealed_free);
+    s = (struct sealed){.fd = -1};
+    assert_true(n <= MOST);
+    one.size = said;
+    m.mailbox = pb_bytes(STR("INBOX"));
+    m.messages = messages;
+    m.n_messages = n;
+    for (size_t i = 0; i < n; i++)
+        messages[i] = &one;
+    while (all.n < n * size)
+        buf_byte(&all, 'x');
+    if (all.n > 64 * KB) {
+        assert_int_equal(sealed_new(&s, all.n).code, E_OK);
+        assert_int_equal(sealed_put(&s, buf_str(&all)).code, E_OK);
+        assert_int_equal(sealed_finish(&s).code, E_OK);
+        buf_clear(&all);
+    }
+    rig_send(imap, RPC_IMAP_APPEND, &m, buf_str(&all), s.fd);
+}
+
+static void many_messages_are_scanned_and_appended(void **state)
+{
+    struct rig *r = *state;
+    (void)rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    struct end *imap = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    assert_int_equal(login(imap, "alice@example.test", "secret"), THURN__CODE__DONE);
+    static const struct {
+        size_t n, size;
+    } tries[] = {{3, 100}, {40, 5000}, {3, 70000}};
+    uint32_t uid = 1;
+    for (size_t i = 0; i < ARRAY_LEN(tries); i++) {
+        send_append(imap, tries[i].n, tries[i].size, tries[i].size);
+        struct frame *f = rig_expect(imap, RPC_IMAP_DONE);
+        const Thurn__ImapDone *done = (const Thurn__ImapDone *)f->message;
+        assert_int_equal(done->status->code, THURN__CODE__DONE);
+        assert_int_equal(done->n_target_uids, 1);
+        assert_int_equal(done->target_uids[0]->first, uid);
+        assert_int_equal(done->target_uids[0]->last, uid + tries[i].n - 1);
+        uid += (uint32_t)tries[i].n;
+        frame_free(f);
+    }
+    assert_int_equal(r->scanners[0].seen, uid - 1);
+    send_append(imap, 2, 100, 101); /* the sizes do not fit the bytes */
+    rig_expect_closed(imap);
 }
 
 static void a_client_that_idles_is_told_of_new_mail(void **state)
@@ -444,9 +502,12 @@ static void requests_sent_in_one_go_are_done_in_order(void **state)
     m.mailbox = pb_bytes(STR("INBOX"));
     Thurn__ImapFlags flags = THURN__IMAP_FLAGS__INIT;
     Thurn__ImapAppend put = THURN__IMAP_APPEND__INIT;
+    Thurn__AppendMessage one = THURN__APPEND_MESSAGE__INIT, *messages = &one;
+    one.flags = &flags;
+    one.size = letter.n;
     put.mailbox = pb_bytes(STR("INBOX"));
-    put.flags = &flags;
-    put.size = letter.n;
+    put.messages = &messages;
+    put.n_messages = 1;
     enum { TIMES = 20 };
     for (size_t i = 0; i < TIMES; i++) {
         rig_send(imap, RPC_IMAP_NOOP, &noop, none, -1);
@@ -686,6 +747,7 @@ int main(void)
         CASE(a_scanner_that_never_answers_is_given_up),
         CASE(a_replaced_scanner_finishes_what_it_has),
         CASE(nothing_but_login_is_done_before_login),
+        CASE(many_messages_are_scanned_and_appended),
         CASE(a_client_that_idles_is_told_of_new_mail),
         CASE(a_frontend_has_no_more_sessions_than_connections),
         CASE(a_client_that_does_not_read_keeps_nobody_waiting),

@@ -160,7 +160,9 @@ static void scanner_frame(struct chan *c, struct frame *f, void *arg)
     assert_int_equal(f->type->number, RPC_SCAN_PARSE);
     struct str map = {NULL, 0};
     if (f->fd >= 0)
-        assert_int_equal(sealed_map(f->fd, m->size, &map).code, E_OK);
+        assert_int_equal(
+            sealed_map_part(f->fd, m->total ? m->total : m->size, m->offset, m->size, &map).code,
+            E_OK);
     else
         assert_int_equal(f->raw.n, m->size);
     if (map.p)

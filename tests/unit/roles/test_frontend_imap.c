@@ -393,6 +393,35 @@ static void append_takes_messages_small_large_and_none_too_large(void **state)
     end(x);
 }
 
+static void append_takes_many_messages_as_one_request(void **state)
+{
+    struct fixture *x = start_logged_in(answers);
+    (void)say(x, "a APPEND INBOX {3+}\r\nabc (\\Seen) {2}", "+ OK\r\n");
+    (void)say(x, "de ~{1+}\r\nf", "a OK ");
+    assert_true(str_eq(buf_str(&x->bench.message), STR("abcdef")));
+    struct buf text CLEANUP(buf_free) = {0};
+    buf_put(&text, STR("b APPEND INBOX"));
+    for (size_t i = 0; i < 100; i++) {
+        buf_put(&text, STR(" {1000+}\r\n"));
+        for (size_t k = 0; k < 1000; k++)
+            buf_byte(&text, (uint8_t)('a' + i % 26));
+    }
+    talk_send(&x->talk, buf_str(&text));
+    (void)say(x, "", "b OK ");
+    assert_true(x->bench.was_sealed);
+    assert_int_equal(x->bench.message.n, 100000);
+    (void)say(x, "c APPEND INBOX {1048576+}\r\n", "");
+    buf_reset(&text, 0);
+    while (text.n < 1048576)
+        buf_put(&text, STR("0123456789abcdef"));
+    talk_send(&x->talk, buf_str(&text));
+    (void)say(x, " {1048577}", "c NO [TOOBIG]");
+    /* An empty message cancels the others (RFC 3502). */
+    (void)say(x, "d APPEND INBOX {3+}\r\nabc {0+}\r\n {1+}\r\nx", "d NO An empty message");
+    (void)say(x, "e NOOP", "e OK ");
+    end(x);
+}
+
 static void idle_tells_updates_until_done(void **state)
 {
     struct fixture *x = start_selected(answers);
@@ -548,6 +577,7 @@ int main(void)
         cmocka_unit_test(pipelined_commands_are_answered_in_order),
         cmocka_unit_test(a_session_works_one_byte_at_a_time),
         cmocka_unit_test(append_takes_messages_small_large_and_none_too_large),
+        cmocka_unit_test(append_takes_many_messages_as_one_request),
         cmocka_unit_test(idle_tells_updates_until_done),
         cmocka_unit_test(the_request_timeout_does_not_end_idle),
         cmocka_unit_test(a_slow_reader_does_not_fill_the_frontend),

@@ -6,6 +6,7 @@ import imaplib
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import smtplib
@@ -22,9 +23,14 @@ DEADLINE = float(os.environ.get("THURN_TEST_DEADLINE", "60"))
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that nothing listens on, outside of the range from which the kernel gives connections
+    theirs: until the server binds it, nobody else gets it by chance."""
+    choose = random.Random(os.urandom(8))
+    while True:
+        port = choose.randrange(12000, 32000)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for(what, check, deadline=DEADLINE):

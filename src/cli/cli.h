@@ -18,7 +18,9 @@ struct cli {
     const char *hash;     /* --hash */
     const char *batch;    /* --batch */
     const char *data_dir; /* --data-dir; NULL: the default */
-    char **words;         /* what remains */
+    /* NULL: not given */
+    const char *language, *catch_all, *quota, *quota_messages, *reason, *refuse_mail;
+    char **words; /* what remains */
     int n_words;
 };
 
@@ -53,6 +55,16 @@ int cli_account_add(struct cli *c);
 int cli_account_remove(struct cli *c);
 int cli_account_list(struct cli *c);
 int cli_account_password(struct cli *c);
+int cli_domain_alias(struct cli *c);
+int cli_domain_set(struct cli *c);
+int cli_account_show(struct cli *c);
+int cli_account_set(struct cli *c);
+int cli_account_lock(struct cli *c);
+int cli_account_unlock(struct cli *c);
+int cli_account_logout(struct cli *c);
+int cli_alias_add(struct cli *c);
+int cli_alias_remove(struct cli *c);
+int cli_alias_list(struct cli *c);
 int cli_store_check(struct cli *c);
 
 #endif

@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include <getopt.h>
+#include <limits.h>
 
 struct command {
     const char *name; /* its words */
@@ -14,13 +15,20 @@ static const struct command commands[] = {
     {"run", "", 0, 0, cli_run, "Serve in the foreground until SIGTERM or Ctrl-C."},
     {"setup", "DOMAIN", 1, 1, cli_setup,
      "Prepare a host from nothing: configuration, certificate, domain and first account;\n"
-     "      prints the DNS records to publish. --data-dir DIR: where mail is kept."},
+     "      prints the DNS records to publish. --data-dir DIR: where mail is kept;\n"
+     "      --language CODE: of the account's folders (the environment's, else English)."},
     {"reload", "", 0, 0, cli_reload, "Read the configuration again; a wrong one changes nothing."},
     {"restart", "frontend|backend|scanner", 1, 1, cli_restart,
      "Start the processes of a role anew."},
     {"status", "", 0, 0, cli_show_status, "Show the processes."},
-    {"domain add", "DOMAIN", 1, 1, cli_domain_add, "Take mail for a domain."},
-    {"domain remove", "DOMAIN", 1, 1, cli_domain_remove, "Remove a domain without accounts."},
+    {"domain add", "DOMAIN", 1, 1, cli_domain_add,
+     "Take mail for a domain. --language CODE: of the folders of its accounts (en)."},
+    {"domain alias", "NAME DOMAIN", 2, 2, cli_domain_alias,
+     "Make NAME another name of a domain, for every address."},
+    {"domain set", "DOMAIN", 1, 1, cli_domain_set,
+     "Change --language, --catch-all ADDRESS (or none), --quota SIZE, --quota-messages N."},
+    {"domain remove", "DOMAIN", 1, 1, cli_domain_remove,
+     "Remove a domain without accounts and aliases."},
     {"domain list", "", 0, 0, cli_domain_list, "List the domains."},
     {"account add", "ADDRESS", 0, 1, cli_account_add,
      "Make an account; asks for its password.\n"
@@ -28,8 +36,21 @@ static const struct command commands[] = {
      "      --batch FILE (or -) makes one account per line \"ADDRESS PASSWORD-OR-HASH\"."},
     {"account remove", "ADDRESS", 1, 1, cli_account_remove, "Remove an account with all its mail."},
     {"account list", "[DOMAIN]", 0, 1, cli_account_list, "List the accounts."},
+    {"account show", "ADDRESS", 1, 1, cli_account_show, "Show what is known of an account."},
+    {"account set", "ADDRESS", 1, 1, cli_account_set,
+     "Change --quota SIZE and --quota-messages N; none: no limit, default: the domain's."},
+    {"account lock", "ADDRESS", 1, 1, cli_account_lock,
+     "Let nobody log in, and end the sessions; mail is taken all the same, unless\n"
+     "      --refuse-mail temporary|permanent. --reason TEXT is for you."},
+    {"account unlock", "ADDRESS", 1, 1, cli_account_unlock, "Undo that."},
+    {"account logout", "ADDRESS", 1, 1, cli_account_logout, "End every session of an account."},
     {"account password", "ADDRESS", 1, 1, cli_account_password,
      "Set an account's password (--password-stdin, --hash)."},
+    {"alias add", "ADDRESS TARGET...", 0, INT_MAX, cli_alias_add,
+     "Let an address stand for others (--batch FILE: one per line)."},
+    {"alias remove", "ADDRESS [TARGET...]", 0, INT_MAX, cli_alias_remove,
+     "Take targets away from an alias, or the alias (--batch FILE)."},
+    {"alias list", "[DOMAIN]", 0, 1, cli_alias_list, "List the aliases with their targets."},
     {"config check", "", 0, 0, cli_config_check, "Say whether the configuration is right."},
     {"config defaults", "", 0, 0, cli_config_defaults, "Print every option with its default."},
     {"store check", "[DIRECTORY]", 0, 1, cli_store_check,
@@ -66,6 +87,12 @@ enum {
     OPT_HASH,
     OPT_BATCH,
     OPT_DATA_DIR,
+    OPT_LANGUAGE,
+    OPT_CATCH_ALL,
+    OPT_QUOTA,
+    OPT_QUOTA_MESSAGES,
+    OPT_REASON,
+    OPT_REFUSE_MAIL,
     OPT_VERSION
 };
 
@@ -78,6 +105,12 @@ static const struct option long_options[] = {
     {"hash", required_argument, NULL, OPT_HASH},
     {"batch", required_argument, NULL, OPT_BATCH},
     {"data-dir", required_argument, NULL, OPT_DATA_DIR},
+    {"language", required_argument, NULL, OPT_LANGUAGE},
+    {"catch-all", required_argument, NULL, OPT_CATCH_ALL},
+    {"quota", required_argument, NULL, OPT_QUOTA},
+    {"quota-messages", required_argument, NULL, OPT_QUOTA_MESSAGES},
+    {"reason", required_argument, NULL, OPT_REASON},
+    {"refuse-mail", required_argument, NULL, OPT_REFUSE_MAIL},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -96,6 +129,12 @@ static int parse_options(int argc, char **argv, struct cli *c)
         case OPT_HASH: c->hash = optarg; break;
         case OPT_BATCH: c->batch = optarg; break;
         case OPT_DATA_DIR: c->data_dir = optarg; break;
+        case OPT_LANGUAGE: c->language = optarg; break;
+        case OPT_CATCH_ALL: c->catch_all = optarg; break;
+        case OPT_QUOTA: c->quota = optarg; break;
+        case OPT_QUOTA_MESSAGES: c->quota_messages = optarg; break;
+        case OPT_REASON: c->reason = optarg; break;
+        case OPT_REFUSE_MAIL: c->refuse_mail = optarg; break;
         case OPT_VERSION: printf("thurn %s\n", THURN_VERSION); return CLI_OK;
         case 'h': print_help(stdout); return CLI_OK;
         default: fprintf(stderr, "thurn: see \"thurn --help\"\n"); return CLI_USAGE;

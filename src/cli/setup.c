@@ -240,13 +240,24 @@ static void setup_undo(const struct setup *s)
         fprintf(stderr, "thurn: nothing was set up; remove %s before trying again\n", s->data_dir);
 }
 
+/* What was asked for, or that of the environment: "de_DE.UTF-8". */
+static bool setup_language(struct setup *s)
+{
+    static const char *const variables[] = {"LC_ALL", "LC_MESSAGES", "LANG"};
+    const char *found = s->cli->language;
+    s->guessed = !found;
+    for (size_t i = 0; i < ARRAY_LEN(variables) && (!found || !*found); i++)
+        found = getenv(variables[i]);
+    return setup_text(s->language, sizeof s->language, "%s", found ? found : "");
+}
+
 int cli_setup(struct cli *c)
 {
     struct setup s = {.cli = c, .data_dir = c->data_dir ? c->data_dir : config_data_dir()};
     struct arena a CLEANUP(arena_free);
     arena_init(&a, 1 << 20);
     Thurn__Configuration config;
-    if (!setup_domain(&s, str_c(c->words[0])))
+    if (!setup_domain(&s, str_c(c->words[0])) || !setup_language(&s))
         return CLI_USAGE;
     /* Ctrl-C ends the thurn that runs for a moment, and so the setup; what was made is then taken
      * back. */

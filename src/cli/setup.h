@@ -14,6 +14,8 @@ struct setup {
     char password[24]; /* generated */
     char config[SETUP_PATH], tls_dir[SETUP_PATH], chain[SETUP_PATH], key[SETUP_PATH];
     const char *data_dir;
+    char language[32]; /* of the first account's folders */
+    bool guessed;      /* from the environment: English if there are no names in it */
 };
 
 /* Prints into a fixed array; false, with a word to the user, if it is too small. */

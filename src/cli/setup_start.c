@@ -82,8 +82,8 @@ static bool first_run_end(struct first_run *r)
 }
 
 struct admin_outcome {
-    struct cli *cli;
-    bool done;
+    struct cli *cli; /* NULL: what is wrong is not printed */
+    Thurn__Code code;
 };
 
 static bool admin_outcome(struct frame *f, void *arg)
@@ -92,21 +92,22 @@ static bool admin_outcome(struct frame *f, void *arg)
     if (f->type->number != RPC_ADMIN_ANSWER)
         return false;
     const Thurn__AdminAnswer *a = (const Thurn__AdminAnswer *)f->message;
-    o->done = a->status && a->status->code == THURN__CODE__DONE;
-    if (!o->done)
+    o->code = a->status ? a->status->code : THURN__CODE__TEMPORARY;
+    if (o->code != THURN__CODE__DONE && o->cli)
         (void)cli_status(o->cli, a->status);
     return true;
 }
 
-static bool admin_do(struct cli *c, uint16_t type, const ProtobufCMessage *m)
+static Thurn__Code admin_do(struct cli *c, bool quiet, uint16_t type, const ProtobufCMessage *m)
 {
-    struct admin_outcome o = {.cli = c};
+    struct admin_outcome o = {.cli = quiet ? NULL : c, .code = THURN__CODE__TEMPORARY};
     int fd = cli_connect(c, CLI_BACKEND);
     if (fd < 0)
-        return false;
-    bool asked = cli_ask(fd, type, m, admin_outcome, &o) == CLI_OK;
+        return THURN__CODE__TEMPORARY;
+    if (cli_ask(fd, type, m, admin_outcome, &o) != CLI_OK)
+        o.code = THURN__CODE__TEMPORARY;
     (void)close(fd);
-    return asked && o.done;
+    return o.code;
 }
 
 static bool first_run_fill(const struct first_run *r, const struct setup *s)
@@ -114,11 +115,17 @@ static bool first_run_fill(const struct first_run *r, const struct setup *s)
     struct cli c = {.config = r->config, .run_dir = r->dir};
     Thurn__AdminDomainAdd domain = THURN__ADMIN_DOMAIN_ADD__INIT;
     domain.name = pb_bytes(str_c(s->domain));
+    domain.language = pb_bytes(str_c(s->language));
     Thurn__AdminAccountAdd account = THURN__ADMIN_ACCOUNT_ADD__INIT;
     account.address = pb_bytes(str_c(s->account));
     account.password = pb_bytes(str_c(s->password));
-    return admin_do(&c, RPC_ADMIN_DOMAIN_ADD, &domain.base) &&
-           admin_do(&c, RPC_ADMIN_ACCOUNT_ADD, &account.base);
+    Thurn__Code added = admin_do(&c, s->guessed, RPC_ADMIN_DOMAIN_ADD, &domain.base);
+    if (added == THURN__CODE__INVALID && s->guessed) { /* there are no names in that language */
+        domain.language = pb_bytes(STR(""));
+        added = admin_do(&c, false, RPC_ADMIN_DOMAIN_ADD, &domain.base);
+    }
+    return added == THURN__CODE__DONE &&
+           admin_do(&c, false, RPC_ADMIN_ACCOUNT_ADD, &account.base) == THURN__CODE__DONE;
 }
 
 bool setup_start(const struct setup *s)

@@ -47,6 +47,14 @@ struct err dir_address_of(struct str local, struct str domain, struct dir_addres
     return OK;
 }
 
+struct str dir_address_text(const struct dir_address *a, uint8_t out[ADDRESS_MAX])
+{
+    memcpy(out, a->local, a->local_n);
+    out[a->local_n] = '@';
+    memcpy(out + a->local_n + 1, a->domain.b, a->domain.n);
+    return str_of(out, a->local_n + 1 + a->domain.n);
+}
+
 struct err dir_address_parse(struct str address, struct dir_address *out)
 {
     size_t at = address.n;

@@ -1,6 +1,14 @@
 #include "directory/private.h"
 
-enum { KEY_DOMAIN = 'd', KEY_ACCOUNT = 'a', KEY_NEXT = 'n', KEY_PENDING = 'p', KEY_SEPARATOR = 1 };
+enum {
+    KEY_DOMAIN = 'd',
+    KEY_ACCOUNT = 'a',
+    KEY_ID = 'i',
+    KEY_ALIAS = 'l',
+    KEY_NEXT = 'n',
+    KEY_PENDING = 'p',
+    KEY_SEPARATOR = 1,
+};
 
 static void key_add(struct dir_key *k, const void *p, size_t n)
 {
@@ -23,9 +31,9 @@ struct dir_key dir_key_domain(const struct dir_domain *d)
     return k;
 }
 
-struct dir_key dir_key_accounts(const struct dir_domain *d)
+static struct dir_key key_addresses(uint8_t kind, const struct dir_domain *d)
 {
-    struct dir_key k = key_begin(KEY_ACCOUNT);
+    struct dir_key k = key_begin(kind);
     if (d) {
         key_add(&k, d->b, d->n);
         key_add(&k, &(uint8_t){KEY_SEPARATOR}, 1);
@@ -33,11 +41,31 @@ struct dir_key dir_key_accounts(const struct dir_domain *d)
     return k;
 }
 
-struct dir_key dir_key_account(const struct dir_address *a)
+struct dir_key dir_key_accounts(const struct dir_domain *d)
 {
-    struct dir_key k = dir_key_accounts(&a->domain);
+    return key_addresses(KEY_ACCOUNT, d);
+}
+
+struct dir_key dir_key_aliases(const struct dir_domain *d)
+{
+    return key_addresses(KEY_ALIAS, d);
+}
+
+static struct dir_key key_address(uint8_t kind, const struct dir_address *a)
+{
+    struct dir_key k = key_addresses(kind, &a->domain);
     key_add(&k, a->local, a->local_n);
     return k;
+}
+
+struct dir_key dir_key_account(const struct dir_address *a)
+{
+    return key_address(KEY_ACCOUNT, a);
+}
+
+struct dir_key dir_key_alias(const struct dir_address *a)
+{
+    return key_address(KEY_ALIAS, a);
 }
 
 struct dir_key dir_key_next(void)
@@ -45,13 +73,23 @@ struct dir_key dir_key_next(void)
     return key_begin(KEY_NEXT);
 }
 
-struct dir_key dir_key_pending(account_id id)
+static struct dir_key key_of_id(uint8_t kind, account_id id)
 {
-    struct dir_key k = key_begin(KEY_PENDING);
+    struct dir_key k = key_begin(kind);
     char text[24];
     int n = snprintf(text, sizeof text, "%016" PRIx64, id.v);
     key_add(&k, text, (size_t)n);
     return k;
+}
+
+struct dir_key dir_key_id(account_id id)
+{
+    return key_of_id(KEY_ID, id);
+}
+
+struct dir_key dir_key_pending(account_id id)
+{
+    return key_of_id(KEY_PENDING, id);
 }
 
 static void *record_alloc(void *arena, size_t n)

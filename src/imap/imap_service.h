@@ -19,6 +19,9 @@ struct imap_host {
     uint64_t message_size_limit;
     uint32_t slice_us;  /* 5000 */
     size_t slice_bytes; /* 256 KB */
+    /* Who logs in: as directory_authenticate, which it may be; `session` as with send. */
+    struct err (*authenticate)(void *host_session, struct str user, struct str password,
+                               struct principal *out);
     /* Sends one frame to the frontend; `session` is the one given to imap_session_new. */
     struct err (*send)(void *host_session, uint16_t type, uint32_t serial,
                        const ProtobufCMessage *m, struct str raw);

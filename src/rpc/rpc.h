@@ -40,7 +40,17 @@
     X(34,  ADMIN_ACCOUNT_REMOVE,  admin_account_remove,   2 * KB,  0, 0)           \
     X(35,  ADMIN_ACCOUNT_LIST,    admin_account_list,     2 * KB,  0, 0)           \
     X(36,  ADMIN_ACCOUNT_PASSWORD, admin_account_password, 4 * KB, 0, 0)           \
-    X(37,  ADMIN_ANSWER,          admin_answer,           64 * KB, 0, 0)           \
+    X(37,  ADMIN_ANSWER,          admin_answer,           256 * KB, 0, 0)          \
+    X(38,  ADMIN_DOMAIN_ALIAS,    admin_domain_alias,     2 * KB,  0, 0)           \
+    X(39,  ADMIN_DOMAIN_SET,      admin_domain_set,       4 * KB,  0, 0)           \
+    X(40,  ADMIN_ACCOUNT_SET,     admin_account_set,      2 * KB,  0, 0)           \
+    X(41,  ADMIN_ACCOUNT_SHOW,    admin_account_show,     2 * KB,  0, 0)           \
+    X(42,  ADMIN_ACCOUNT_LOCK,    admin_account_lock,     4 * KB,  0, 0)           \
+    X(43,  ADMIN_ACCOUNT_UNLOCK,  admin_account_unlock,   2 * KB,  0, 0)           \
+    X(44,  ADMIN_ACCOUNT_LOGOUT,  admin_account_logout,   2 * KB,  0, 0)           \
+    X(45,  ADMIN_ALIAS_ADD,       admin_alias_add,        128 * KB, 0, 0)          \
+    X(46,  ADMIN_ALIAS_REMOVE,    admin_alias_remove,     128 * KB, 0, 0)          \
+    X(47,  ADMIN_ALIAS_LIST,      admin_alias_list,       2 * KB,  0, 0)           \
     /* frontend and backend */                                                     \
     X(50,  SESSION_OPEN,          session_open,           1 * KB,  0, 1)           \
     X(80,  LMTP_RECIPIENT,        lmtp_recipient,         2 * KB,  0, 0)           \

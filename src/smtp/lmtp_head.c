@@ -116,12 +116,40 @@ static void put_tls(struct str tls, struct buf *out)
     buf_byte(out, ')');
 }
 
-void lmtp_head(const struct lmtp_message *m, const Thurn__Mailaddr *recipient, struct buf *out)
+/* Whether the recipient is the account's own address, or <postmaster> of an account of that name.
+ */
+static bool is_own(const Thurn__Mailaddr *recipient, struct str own)
 {
+    struct str local = pb_str(recipient->local), domain = pb_str(recipient->domain);
+    size_t at = local.n < own.n && own.p[local.n] == '@' ? local.n : own.n;
+    return str_ieq(str_sub(own, 0, at), local) &&
+           (!domain.n || str_ieq(str_skip(own, at + 1), domain));
+}
+
+/* The account's address, where it is not the recipient. */
+static void put_own(struct buf *out, struct str own, bool utf8)
+{
+    size_t at = own.n;
+    while (at > 0 && own.p[at - 1] != '@')
+        at--;
+    Thurn__Mailaddr a = THURN__MAILADDR__INIT;
+    a.local = pb_bytes(str_sub(own, 0, at ? at - 1 : 0));
+    a.domain = pb_bytes(str_skip(own, at));
+    buf_put(out, STR("Delivered-To: "));
+    put_address(out, &a, utf8);
+    buf_put(out, STR("\r\n"));
+}
+
+void lmtp_head(const struct lmtp_message *m, const struct lmtp_target *to, struct buf *out)
+{
+    const Thurn__Mailaddr *recipient = m->request->recipients[to->recipient];
     bool utf8 = m->request->smtputf8;
     buf_put(out, STR("Return-Path: <"));
     put_address(out, m->request->sender, utf8);
-    buf_put(out, STR(">\r\nDelivered-To: "));
+    buf_put(out, STR(">\r\n"));
+    if (to->address.n && !is_own(recipient, to->address))
+        put_own(out, to->address, utf8);
+    buf_put(out, STR("Delivered-To: "));
     put_address(out, recipient, utf8);
     buf_put(out, STR("\r\nReceived: "));
     put_from(out, pb_str(m->request->helo), m->peer);

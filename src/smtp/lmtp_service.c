@@ -23,26 +23,42 @@ static struct err own_domain(struct directory *d, struct str hostname, struct ar
 }
 
 static struct err route(struct directory *d, struct str hostname, const Thurn__Mailaddr *address,
-                        struct lmtp_route *out)
+                        struct arena *a, struct lmtp_route *out)
 {
-    struct arena a CLEANUP(arena_free);
-    arena_init(&a, READ_BUDGET);
     struct str domain = pb_str(address->domain);
     if (!domain.n)
-        TRY(own_domain(d, hostname, &a, &domain));
-    struct err e = directory_route(d, pb_str(address->local), domain, &out->account);
+        TRY(own_domain(d, hostname, a, &domain));
+    struct err e = directory_route(d, pb_str(address->local), domain, a, &out->to);
     if (e.code == E_NOTFOUND || e.code == E_INVALID)
         out->foreign = directory_domain_is_ours(d, domain).code == E_NOTFOUND;
     return e;
 }
 
+/* Leaves those that take mail. If none does, it says why not. */
+static Thurn__Status take_willing(struct directory_route *to)
+{
+    size_t n = 0, for_now = 0;
+    for (size_t i = 0; i < to->n; i++) {
+        Thurn__RefuseMail refuse = to->targets[i].refuse;
+        for_now += refuse == THURN__REFUSE_MAIL__REFUSE_FOR_NOW;
+        if (refuse == THURN__REFUSE_MAIL__REFUSE_NOTHING)
+            to->targets[n++] = to->targets[i];
+    }
+    to->n = n;
+    if (n)
+        return RPC_STATUS(THURN__CODE__DONE, "");
+    return for_now ? RPC_STATUS(THURN__CODE__IN_USE, "the account is locked for now")
+                   : RPC_STATUS(THURN__CODE__DISABLED, "the account is locked");
+}
+
 Thurn__Status lmtp_recipient(struct directory *d, struct str hostname,
-                             const Thurn__Mailaddr *address, struct lmtp_route *out)
+                             const Thurn__Mailaddr *address, struct arena *a,
+                             struct lmtp_route *out)
 {
     *out = (struct lmtp_route){0};
-    struct err e = route(d, hostname, address, out);
+    struct err e = route(d, hostname, address, a, out);
     switch (e.code) {
-    case E_OK: return RPC_STATUS(THURN__CODE__DONE, "");
+    case E_OK: return take_willing(&out->to);
     case E_NOTFOUND:
     case E_INVALID: {
         Thurn__Status s = RPC_STATUS(THURN__CODE__NOT_FOUND, "");
@@ -55,15 +71,25 @@ Thurn__Status lmtp_recipient(struct directory *d, struct str hostname,
     }
 }
 
-change_id lmtp_change_id(const Thurn__LmtpDeliver *request, size_t recipient)
+Thurn__Status lmtp_quota(struct account *a, const struct directory_quota *q)
 {
-    uint8_t hash[SHA256_LEN];
-    struct buf both CLEANUP(buf_free) = {0};
-    buf_put(&both, pb_str(request->delivery));
-    buf_u64le(&both, recipient);
-    sha256(buf_str(&both), hash);
+    struct snap *s;
+    struct err e = snap_open(a, &s);
+    if (e.code)
+        return RPC_STATUS(THURN__CODE__TEMPORARY, "the mailbox cannot be opened now");
+    const Thurn__AccountHead *head = snap_head(s);
+    bool full =
+        (q->bytes && head->bytes >= q->bytes) || (q->messages && head->messages >= q->messages);
+    snap_close(s);
+    return full ? RPC_STATUS(THURN__CODE__OVER_QUOTA, "the mailbox is full")
+                : RPC_STATUS(THURN__CODE__DONE, "");
+}
+
+change_id lmtp_change_id(const Thurn__LmtpDeliver *request)
+{
     change_id id;
-    memcpy(id.b, hash, sizeof id.b);
+    check(request->delivery.len == sizeof id.b);
+    memcpy(id.b, request->delivery.data, sizeof id.b);
     return id;
 }
 
@@ -71,8 +97,7 @@ change_id lmtp_change_id(const Thurn__LmtpDeliver *request, size_t recipient)
 struct delivering {
     struct arena arena; /* holds this too */
     const struct lmtp_message *m;
-    size_t recipient;
-    account_id account;
+    const struct lmtp_target *to;
     msg_uid uid;
     email_id email;
     void (*done)(Thurn__Status status, void *arg);
@@ -92,12 +117,12 @@ static Thurn__Status failure(struct err e)
 static void delivering_end(struct delivering *d, struct err e, bool again)
 {
     const Thurn__LmtpDeliver *r = d->m->request;
-    const Thurn__Mailaddr *to = r->recipients[d->recipient];
+    const Thurn__Mailaddr *to = r->recipients[d->to->recipient];
     const char *event = e.code ? "lmtp.failed" : again ? "lmtp.repeated" : "lmtp.delivered";
     struct log_field what = e.code ? LF_ERR(e) : LF_U64("uid", d->uid.v);
     log_write(e.code ? LOG_ERROR : LOG_INFO, event,
               LOG_FIELDS(LF_STR("trace", pb_str(r->trace)), LF_STR("local", pb_str(to->local)),
-                         LF_STR("domain", pb_str(to->domain)), LF_U64("account", d->account.v),
+                         LF_STR("domain", pb_str(to->domain)), LF_U64("account", d->to->account.v),
                          what, LF_U64("email", d->email.v), LF_U64("size", r->size)));
     Thurn__Status status = e.code ? failure(e) : RPC_STATUS(THURN__CODE__DONE, "");
     void (*done)(Thurn__Status, void *) = d->done;
@@ -117,7 +142,7 @@ static struct err deliver(struct delivering *d, struct txn *t, change_id id)
 {
     const struct lmtp_message *m = d->m;
     struct buf head CLEANUP(buf_free) = {.max = HEAD_MAX};
-    lmtp_head(m, m->request->recipients[d->recipient], &head);
+    lmtp_head(m, d->to, &head);
     TRY(buf_err(&head));
     Thurn__Mailbox *inbox;
     TRY(snap_mailbox_named(txn_snap(t), STR("INBOX"), &d->arena, &inbox));
@@ -134,26 +159,21 @@ static struct err deliver(struct delivering *d, struct txn *t, change_id id)
     return txn_done(t, id, (struct str){NULL, 0});
 }
 
-void lmtp_deliver(struct account *a, const struct lmtp_message *m, size_t recipient,
+void lmtp_deliver(struct account *a, const struct lmtp_message *m, const struct lmtp_target *to,
                   void (*done)(Thurn__Status status, void *arg), void *arg)
 {
     struct arena arena;
     arena_init(&arena, READ_BUDGET);
     struct delivering *d = arena_new(&arena, struct delivering);
     check(d != NULL);
-    *d = (struct delivering){.m = m,
-                             .recipient = recipient,
-                             .account = account_get_id(a),
-                             .done = done,
-                             .arg = arg,
-                             .arena = arena};
+    *d = (struct delivering){.m = m, .to = to, .done = done, .arg = arg, .arena = arena};
     struct txn *t;
     struct err e = txn_begin(a, &t);
     if (e.code) {
         delivering_end(d, e, false);
         return;
     }
-    change_id id = lmtp_change_id(m->request, recipient);
+    change_id id = lmtp_change_id(m->request);
     struct str answer;
     e = snap_done(txn_snap(t), id, &d->arena, &answer);
     bool again = e.code == E_OK;

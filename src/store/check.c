@@ -138,10 +138,11 @@ static struct err check_boxes(struct checker *c)
     TRY(check_kind(c, KEY_DEAD_MAILBOX, check_box_record, &dead));
     TRY(check_kind(c, KEY_NAME, check_name, NULL));
     TRY(check_kind(c, KEY_SUBSCRIPTION, check_subscription, NULL));
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, messages = 0;
     for (size_t i = 0; i < c->n_boxes; i++) {
         const struct check_box *b = &c->boxes[i];
         bytes += b->dead ? 0 : b->pb->bytes;
+        messages += b->dead ? 0 : b->pb->exists;
         if (!b->dead && !b->named)
             check_say(c, "mailbox %u: the index of names does not lead to it", b->pb->id);
         TRY(check_mailbox(c, b));
@@ -149,6 +150,9 @@ static struct err check_boxes(struct checker *c)
     if (bytes != c->head->bytes)
         check_say(c, "the account counts %" PRIu64 " bytes, its mailboxes %" PRIu64, c->head->bytes,
                   bytes);
+    if (messages != c->head->messages)
+        check_say(c, "the account counts %" PRIu64 " messages, its mailboxes %" PRIu64,
+                  c->head->messages, messages);
     return OK;
 }
 

@@ -209,6 +209,7 @@ struct err txn_mailbox_delete(struct txn *t, mailbox_id id)
     else
         name_delete(t, name);
     t->head.bytes -= b->pb.bytes;
+    t->head.messages -= b->pb.exists;
     b->pb.highest_modseq = t->head.modseq;
     b->exists = false;
     b->deleted = b->changed = true;
@@ -267,17 +268,24 @@ struct err txn_mailbox_rename(struct txn *t, mailbox_id id, struct str to)
     return txn_mailbox_new(t, STR("INBOX"), false, &fresh);
 }
 
+void subscription_put(struct batch *b, account_id a, struct str name)
+{
+    struct key k;
+    key_of_bytes(&k, a, KEY_SUBSCRIPTION, name);
+    Thurn__Subscription s = THURN__SUBSCRIPTION__INIT;
+    s.account = a.v;
+    s.name = row_data(name);
+    row_put(b, &k, &s);
+}
+
 struct err txn_subscribe(struct txn *t, struct str name, bool on)
 {
     struct str canonical;
     TRY(mailbox_name_canonical(name, &t->arena, &canonical));
     struct key k;
     key_of_bytes(&k, t->account->id, KEY_SUBSCRIPTION, canonical);
-    Thurn__Subscription s = THURN__SUBSCRIPTION__INIT;
-    s.account = t->account->id.v;
-    s.name = row_data(canonical);
     if (on)
-        row_put(&t->commit.batch, &k, &s);
+        subscription_put(&t->commit.batch, t->account->id, canonical);
     else
         batch_delete(&t->commit.batch, key_str(&k));
     t->head_changed = true;

@@ -233,6 +233,8 @@ MUST_CHECK struct err txn_fold(struct txn *t, struct txn_box *b, size_t max_bloc
 
 /* E_INVALID unless it is a name as store.h describes; INBOX as first level in capitals. */
 MUST_CHECK struct err mailbox_name_canonical(struct str name, struct arena *a, struct str *out);
+/* Subscribes to a name in its canonical form. */
+void subscription_put(struct batch *b, account_id a, struct str name);
 void mailbox_name_put(struct batch *b, struct buf *scratch, account_id a, struct str name,
                       mailbox_id id);
 MUST_CHECK struct err mailbox_name_get(struct view *v, account_id a, struct str name,

@@ -80,24 +80,51 @@ static struct err account_absent(struct engine *e, account_id id)
     return result.code == E_NOTFOUND ? OK : result;
 }
 
-static void account_begin_inbox(struct batch *b, account_id id, uint32_t uidvalidity)
+/* A mailbox of an account that begins; the head counts it. */
+static void account_begin_mailbox(struct batch *b, Thurn__AccountHead *head,
+                                  const struct new_mailbox *m)
 {
-    Thurn__Mailbox inbox = THURN__MAILBOX__INIT;
-    inbox.account = id.v;
-    inbox.id = 1;
-    inbox.name = row_data(STR("INBOX"));
-    inbox.uidvalidity = uidvalidity;
-    inbox.uidnext = 1;
-    inbox.highest_modseq = inbox.created_modseq = 1;
-    inbox.first_recent = 1;
+    account_id id = {head->account};
+    Thurn__Mailbox box = THURN__MAILBOX__INIT;
+    box.account = id.v;
+    box.id = head->next_mailbox++;
+    box.name = row_data(m->name);
+    box.uidvalidity = ++head->last_uidvalidity;
+    box.uidnext = 1;
+    box.highest_modseq = box.created_modseq = 1;
+    box.first_recent = 1;
+    box.special_use = m->special_use;
     struct key k;
-    key_of_u32(&k, id, KEY_MAILBOX, 1);
-    row_put(b, &k, &inbox);
+    key_of_u32(&k, id, KEY_MAILBOX, box.id);
+    row_put(b, &k, &box);
     struct buf scratch CLEANUP(buf_free) = {0};
-    mailbox_name_put(b, &scratch, id, STR("INBOX"), (mailbox_id){1});
+    mailbox_name_put(b, &scratch, id, m->name, (mailbox_id){box.id});
 }
 
-struct err store_account_create(struct store *s, account_id id)
+static struct err account_begin_mailboxes(struct batch *b, Thurn__AccountHead *head,
+                                          const struct new_mailbox *mailboxes, size_t n)
+{
+    static const struct new_mailbox inbox = {.name = STR_INIT("INBOX")};
+    head->last_uidvalidity = (uint32_t)MAX(head->created, 1) - 1;
+    account_begin_mailbox(b, head, &inbox);
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, ARENA_OWN);
+    for (size_t i = 0; i < n; i++) {
+        struct str name;
+        TRY(mailbox_name_canonical(mailboxes[i].name, &a, &name));
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(name, mailboxes[k].name))
+                return err_make(E_EXISTS, "two mailboxes of one name");
+        if (str_find_byte(name, '/', 0) < name.n || str_eq(name, STR("INBOX")))
+            return err_make(E_INVALID, "not a name for a mailbox of a new account");
+        account_begin_mailbox(b, head, &mailboxes[i]);
+        subscription_put(b, (account_id){head->account}, name);
+    }
+    return OK;
+}
+
+struct err store_account_create(struct store *s, account_id id, const struct new_mailbox *mailboxes,
+                                size_t n)
 {
     if (id.v == 0)
         return err_make(E_INVALID, "0 is no account");
@@ -109,10 +136,12 @@ struct err store_account_create(struct store *s, account_id id)
     head.next_mailbox = 1;
     head.next_email = head.next_body = 1;
     head.created = clock_wall_s();
-    if (id.v != ACCOUNT_SYSTEM.v) {
-        head.last_uidvalidity = (uint32_t)MAX(head.created, 1);
-        account_begin_inbox(&b, id, head.last_uidvalidity);
-        head.next_mailbox = 2;
+    struct err e = OK;
+    if (id.v != ACCOUNT_SYSTEM.v)
+        e = account_begin_mailboxes(&b, &head, mailboxes, n);
+    if (e.code != E_OK) {
+        batch_free(&b);
+        return e;
     }
     struct key k;
     key_kind(&k, id, KEY_HEAD);

@@ -80,8 +80,18 @@ MUST_CHECK struct err store_check(struct str dir, store_finding found,
 /* --------------------------------------------------------------------------------------- accounts
  */
 
-/* Begins an account with an INBOX; the id must be new. Blocks until it is durable. */
-MUST_CHECK struct err store_account_create(struct store *s, account_id id);
+/* A mailbox that a new account begins with: a name without levels, and what it is for (bits of
+ * Mailbox.special_use). */
+struct new_mailbox {
+    struct str name;
+    uint32_t special_use;
+};
+/* Begins an account with an INBOX and these `n` mailboxes, which are subscribed to: all in one
+ * group of the log, so that a crash leaves all or nothing. The id must be new (E_EXISTS), and the
+ * names good and different (E_INVALID, E_EXISTS). The system account has no mailboxes. Blocks until
+ * it is durable. */
+MUST_CHECK struct err store_account_create(struct store *s, account_id id,
+                                           const struct new_mailbox *mailboxes, size_t n);
 /* Removes it with all it holds, durably. No handle, snapshot or transaction may be open on it. */
 MUST_CHECK struct err store_account_erase(struct store *s, account_id id);
 /* A handle, shared by all who open the same account; E_NOTFOUND. Give back with account_close. */

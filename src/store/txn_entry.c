@@ -9,6 +9,7 @@ static void box_count(struct txn *t, struct txn_box *b, const struct entry *e, i
     b->pb.deleted += e->flags & FLAG_DELETED ? one : 0;
     b->pb.bytes += (uint64_t)(int64_t)by * e->size;
     t->head.bytes += (uint64_t)(int64_t)by * e->size;
+    t->head.messages += (uint64_t)(int64_t)by;
     b->pb.highest_modseq = t->head.modseq;
 }
 

@@ -151,7 +151,7 @@ def test_list_selects_and_returns(thurn):
     above = c.command(b'LIST (SUBSCRIBED RECURSIVEMATCH) "" "%"')
     assert b'* LIST (\\Noselect \\HasChildren) "/" Work (CHILDINFO ("SUBSCRIBED"))\r\n' in above
     assert any(b'"/" Gone (CHILDINFO' in line for line in above)
-    assert c.command(b'LIST (SPECIAL-USE) "" "*"')[:-1] == \
+    assert c.command(b'LIST (SPECIAL-USE) "" "M%"')[:-1] == \
         [b'* LIST (\\HasNoChildren \\Junk) "/" Mist\r\n']
     several = c.command(b'LIST "" (INBOX "Work/%") RETURN (STATUS (MESSAGES UNSEEN))')
     assert several[:4] == [b'* LIST (\\HasNoChildren) "/" INBOX\r\n',

@@ -385,8 +385,8 @@ bool login_run(struct imap_session *s, struct command *c)
     struct principal who;
     if (!s->may_authenticate)
         return command_no(c, THURN__CODE__DENIED, STR("Passwords are accepted under TLS only"));
-    struct err e = directory_authenticate(s->host->directory, pb_str(login->user),
-                                          pb_str(login->password), &who);
+    struct err e =
+        s->host->authenticate(s->host_session, pb_str(login->user), pb_str(login->password), &who);
     if (e.code == E_OK)
         e = account_open(s->host->store, who.account, &s->account);
     if (e.code == E_DENIED || e.code == E_NOTFOUND || e.code == E_INVALID)

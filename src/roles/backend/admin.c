@@ -1,4 +1,6 @@
-#include "roles/backend/admin.h"
+#include "base/base.h"
+
+#include "roles/backend/admin_request.h"
 
 #include <sys/socket.h>
 
@@ -10,7 +12,7 @@
  * more, its mail is erased.
  */
 
-enum { ADMIN_STATE = 1, PAGE_ROWS = 128, PAGE_BUDGET = 4 * 1024 * KB };
+enum { ADMIN_STATE = 1 };
 
 /* clang-format off */
 static const struct chan_rule admin_rules[] = {
@@ -21,28 +23,22 @@ static const struct chan_rule admin_rules[] = {
     {RPC_ADMIN_ACCOUNT_REMOVE,   ADMIN_STATE},
     {RPC_ADMIN_ACCOUNT_LIST,     ADMIN_STATE},
     {RPC_ADMIN_ACCOUNT_PASSWORD, ADMIN_STATE},
+    {RPC_ADMIN_DOMAIN_ALIAS,     ADMIN_STATE},
+    {RPC_ADMIN_DOMAIN_SET,       ADMIN_STATE},
+    {RPC_ADMIN_ACCOUNT_SET,      ADMIN_STATE},
+    {RPC_ADMIN_ACCOUNT_SHOW,     ADMIN_STATE},
+    {RPC_ADMIN_ACCOUNT_LOCK,     ADMIN_STATE},
+    {RPC_ADMIN_ACCOUNT_UNLOCK,   ADMIN_STATE},
+    {RPC_ADMIN_ACCOUNT_LOGOUT,   ADMIN_STATE},
+    {RPC_ADMIN_ALIAS_ADD,        ADMIN_STATE},
+    {RPC_ADMIN_ALIAS_REMOVE,     ADMIN_STATE},
+    {RPC_ADMIN_ALIAS_LIST,       ADMIN_STATE},
 };
 /* clang-format on */
 
-struct admin {
-    struct list link;
-    struct backend *b;
-    struct chan *chan;
-    bool closed, parked; /* the loop's thread */
-    struct frame *f;     /* the request that runs; NULL: none */
-    struct job job;
-    /* What the last slice left: the loop's thread reads it when the slice has ended. */
-    enum { ADMIN_DONE, ADMIN_MORE, ADMIN_ERASE } next;
-    size_t listed;      /* domains */
-    struct buf after;   /* the last account listed */
-    account_id account; /* to be erased */
-    struct writer writer;
-    struct list removal; /* among the accounts to be erased */
-};
-
 /* -- answers -- */
 
-static void admin_send(struct admin *a, const Thurn__AdminAnswer *m)
+void admin_send(struct admin *a, const Thurn__AdminAnswer *m)
 {
     struct err e =
         chan_send(a->chan, RPC_ADMIN_ANSWER, a->f->serial, &m->base, (struct str){NULL, 0}, -1);
@@ -50,8 +46,7 @@ static void admin_send(struct admin *a, const Thurn__AdminAnswer *m)
         log_error("admin.answer", LF_ERR(e));
 }
 
-/* The last frame of an answer: rows, if any, and how it ended. */
-static void admin_finish(struct admin *a, struct err e, Thurn__AdminRow **rows, size_t n)
+void admin_finish(struct admin *a, struct err e, Thurn__AdminRow **rows, size_t n)
 {
     Thurn__Status status = RPC_STATUS(rpc_code(e), "");
     if (e.code)
@@ -64,153 +59,20 @@ static void admin_finish(struct admin *a, struct err e, Thurn__AdminRow **rows, 
     a->next = ADMIN_DONE;
 }
 
-static void admin_page(struct admin *a, Thurn__AdminRow **rows, size_t n)
-{
-    Thurn__AdminAnswer m = THURN__ADMIN_ANSWER__INIT;
-    m.n_rows = n;
-    m.rows = rows;
-    m.more = true;
-    admin_send(a, &m);
-    a->next = ADMIN_MORE;
-}
-
-/* -- requests: lists -- */
-
-static Thurn__AdminRow *row_new(struct arena *arena, ProtobufCBinaryData name, int64_t created)
-{
-    Thurn__AdminRow *row = arena_new(arena, Thurn__AdminRow);
-    if (row) {
-        *row = (Thurn__AdminRow)THURN__ADMIN_ROW__INIT;
-        row->name = name;
-        row->created = created;
-    }
-    return row;
-}
-
-static struct err page_domains(struct admin *a, struct arena *arena, Thurn__AdminRow **rows,
-                               size_t *out_n, bool *out_more)
-{
-    Thurn__Domain **domains;
-    size_t all, n = 0;
-    TRY(directory_domains(a->b->directory, arena, &domains, &all));
-    for (; n < PAGE_ROWS && a->listed < all; n++, a->listed++) {
-        const Thurn__Domain *d = domains[a->listed];
-        if (!(rows[n] = row_new(arena, d->name, d->created)))
-            return err_make(E_LIMIT, "no memory for the list");
-    }
-    *out_n = n;
-    *out_more = a->listed < all;
-    return OK;
-}
-
-/* What an account holds; one that cannot be read is listed without. */
-static void row_count(struct backend *b, Thurn__AdminRow *row)
-{
-    struct account *account;
-    struct snap *snap;
-    struct err e = account_open(b->store, (account_id){row->account}, &account);
-    if (!e.code) {
-        e = snap_open(account, &snap);
-        if (!e.code) {
-            row->emails = snap_head(snap)->emails;
-            row->bytes = snap_head(snap)->bytes;
-            snap_close(snap);
-        }
-        account_close(account);
-    }
-    if (e.code)
-        log_error("admin.account-list", LF_U64("account", row->account), LF_ERR(e));
-}
-
-static struct err page_accounts(struct admin *a, struct arena *arena, Thurn__AdminRow **rows,
-                                size_t *out_n, bool *out_more)
-{
-    const Thurn__AdminAccountList *m = (const Thurn__AdminAccountList *)a->f->message;
-    Thurn__AccountRecord **records;
-    size_t n;
-    TRY(directory_accounts(a->b->directory, pb_str(m->domain), buf_str(&a->after), PAGE_ROWS, arena,
-                           &records, &n));
-    for (size_t i = 0; i < n; i++) {
-        if (!(rows[i] = row_new(arena, records[i]->address, records[i]->created)))
-            return err_make(E_LIMIT, "no memory for the list");
-        rows[i]->account = records[i]->account;
-        row_count(a->b, rows[i]);
-    }
-    if (n) {
-        buf_clear(&a->after);
-        buf_put(&a->after, pb_str(records[n - 1]->address));
-    }
-    *out_n = n;
-    *out_more = n == PAGE_ROWS;
-    return OK;
-}
-
-static void list(struct admin *a)
-{
-    struct arena arena CLEANUP(arena_free);
-    arena_init(&arena, PAGE_BUDGET);
-    Thurn__AdminRow *rows[PAGE_ROWS];
-    size_t n = 0;
-    bool more = false, domains = a->f->type->number == RPC_ADMIN_DOMAIN_LIST;
-    struct err e = domains ? page_domains(a, &arena, rows, &n, &more)
-                           : page_accounts(a, &arena, rows, &n, &more);
-    if (!e.code && more)
-        admin_page(a, rows, n);
-    else
-        admin_finish(a, e, rows, e.code ? 0 : n);
-}
-
-/* -- requests: changes -- */
-
-static struct err change(struct admin *a)
-{
-    struct directory *d = a->b->directory;
-    const void *message = a->f->message;
-    switch (a->f->type->number) {
-    case RPC_ADMIN_DOMAIN_ADD:
-        return directory_domain_add(d, pb_str(((const Thurn__AdminDomainAdd *)message)->name));
-    case RPC_ADMIN_DOMAIN_REMOVE:
-        return directory_domain_remove(d,
-                                       pb_str(((const Thurn__AdminDomainRemove *)message)->name));
-    case RPC_ADMIN_ACCOUNT_ADD: {
-        const Thurn__AdminAccountAdd *m = message;
-        const struct directory_password p = {pb_str(m->password), m->is_hash};
-        return directory_account_add(d, pb_str(m->address), p, &a->account);
-    }
-    case RPC_ADMIN_ACCOUNT_PASSWORD: {
-        const Thurn__AdminAccountPassword *m = message;
-        const struct directory_password p = {pb_str(m->password), m->is_hash};
-        return directory_account_password(d, pb_str(m->address), p);
-    }
-    case RPC_ADMIN_ACCOUNT_REMOVE: {
-        const Thurn__AdminAccountRemove *m = message;
-        return directory_account_detach(d, pb_str(m->address), &a->account);
-    }
-    default: return err_make(E_UNSUPPORTED, "no such request");
-    }
-}
-
-static bool is_list(const struct frame *f)
-{
-    return f->type->number == RPC_ADMIN_DOMAIN_LIST || f->type->number == RPC_ADMIN_ACCOUNT_LIST;
-}
-
 static void admin_slice_ended(void *arg);
 
 static void admin_run(struct job *j)
 {
     struct admin *a = container_of(j, struct admin, job);
-    if (is_list(a->f)) {
-        list(a);
+    if (admin_is_list(a->f)) {
+        admin_list(a);
     } else {
-        struct err e = change(a);
+        struct err e = admin_change(a);
         if (e.code)
             log_info("admin.refused-request", LF_C("request", a->f->type->name), LF_ERR(e));
         else
             log_info("admin.done", LF_C("request", a->f->type->name));
-        if (!e.code && a->f->type->number == RPC_ADMIN_ACCOUNT_REMOVE)
-            a->next = ADMIN_ERASE;
-        else
+        if (e.code || a->next == ADMIN_DONE)
             admin_finish(a, e, NULL, 0);
     }
     loop_post(a->b->loop, admin_slice_ended, a);
@@ -273,7 +135,7 @@ static void admin_submit(struct admin *a)
     uint16_t type = a->f->type->number;
     a->parked = false;
     a->job.run = admin_run;
-    if (is_list(a->f))
+    if (admin_is_list(a->f))
         a->b->listings++;
     if (type == RPC_ADMIN_ACCOUNT_ADD || type == RPC_ADMIN_ACCOUNT_PASSWORD)
         sched_run_hashing(a->b->sched, &a->job);
@@ -286,6 +148,7 @@ static void admin_frame(struct chan *c, struct frame *f, void *arg)
     struct admin *a = arg;
     chan_hold(c, true); /* until this one is answered */
     a->f = f;
+    a->next = ADMIN_DONE;
     a->listed = 0;
     buf_clear(&a->after);
     admin_submit(a);
@@ -305,13 +168,19 @@ static void admin_slice_ended(void *arg)
 {
     struct admin *a = arg;
     struct backend *b = a->b;
-    if (is_list(a->f)) {
+    if (admin_is_list(a->f)) {
         b->listings--;
         admin_removals_check(b);
     }
     if (a->next == ADMIN_ERASE) {
         list_append(&b->removals, &a->removal);
         admin_removals_check(b);
+    } else if (a->next == ADMIN_DROP) {
+        session_drop_account(b, a->account,
+                             "the account was locked or logged out, or has a new "
+                             "password");
+        admin_finish(a, OK, NULL, 0);
+        admin_request_ended(a);
     } else if (a->next == ADMIN_DONE || a->closed) {
         admin_request_ended(a);
     } else if (chan_backlog(a->chan) < CHAN_HIGH) {

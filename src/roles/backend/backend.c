@@ -99,6 +99,13 @@ void backend_settings(struct backend *b, const Thurn__Settings *s)
     b->limits = (struct backend_limits){.message_size = s->message_size_limit,
                                         .recipients = s->max_recipients,
                                         .sessions = s->max_connections};
+    struct str separator = pb_str(s->recipient_separator);
+    const struct directory_settings d = {.separator = separator.n ? separator.p[0] : 0,
+                                         .no_special_folders = !s->special_folders,
+                                         .keep_imported = !s->upgrade_hashes,
+                                         .quota_bytes = s->quota,
+                                         .quota_messages = s->quota_messages};
+    directory_set(b->directory, &d);
     (void)snprintf(b->hostname, sizeof b->hostname, "%.*s", STR_FMT(pb_str(s->hostname)));
     scan_pool_set_timeout(b->scan, s->scan_timeout);
     history_set(b->history, history_seconds(s));

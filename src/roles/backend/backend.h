@@ -43,6 +43,7 @@ struct backend {
     struct list frontends; /* control channels */
     struct list sessions;
     size_t n_frontends, n_sessions;
+    uint64_t drops;       /* times that the sessions of some account were ended */
     struct list admins;   /* connections of the command line */
     struct list removals; /* accounts that wait to be erased */
     size_t listings;      /* lists of accounts that are being made: they open each for a moment */

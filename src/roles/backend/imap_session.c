@@ -64,6 +64,13 @@ static bool host_room(void *host_session)
     return chan_backlog(c->s.chan) < CHAN_HIGH;
 }
 
+static struct err host_authenticate(void *host_session, struct str user, struct str password,
+                                    struct principal *out)
+{
+    struct imap_client *c = host_session;
+    return session_authenticate(&c->s, user, password, out);
+}
+
 /* -- running requests -- */
 
 static void request_go_on(struct imap_client *c);
@@ -86,11 +93,10 @@ static void update_watch(struct imap_client *c)
 static void login_ended(void *arg)
 {
     struct imap_client *c = arg;
-    c->s.account = imap_session_account(c->imap);
-    c->s.logging_in = false;
-    if (c->s.account.v)
+    bool logged_in = imap_session_account(c->imap).v != 0;
+    if (logged_in)
         chan_set_state(c->s.chan, LOGGED_IN);
-    chan_hold(c->s.chan, false);
+    session_logged_in(&c->s, logged_in);
     session_end(&c->s);
     admin_removals_check(c->s.b);
 }
@@ -211,6 +217,7 @@ static void imap_begin(struct session *s)
                                  .message_size_limit = s->b->limits.message_size,
                                  .slice_us = SLICE_US,
                                  .slice_bytes = SLICE_BYTES,
+                                 .authenticate = host_authenticate,
                                  .send = host_send,
                                  .room = host_room};
     c->imap = imap_session_new(&c->host, c, s->may_authenticate);
@@ -233,8 +240,7 @@ static void imap_request(struct session *s, struct frame *f)
         break;
     case IMAP_NEEDS_SCAN: append_begin(c); break;
     case IMAP_NEEDS_HASHING:
-        s->logging_in = true;
-        chan_hold(s->chan, true); /* until it is known what the next state permits */
+        session_log_in(s);
         request_go_on(c);
         break;
     case IMAP_NEEDS_NOTHING:

@@ -1,18 +1,14 @@
+#include "roles/backend/lmtp_session.h"
+
 #include "roles/backend/admin.h"
-#include "roles/backend/message.h"
-#include "roles/backend/session.h"
-#include "smtp/lmtp_service.h"
 
 /*
  * Sessions that bring mail: of LMTP, of SMTP, and of submission, which begins with a login. They
- * differ in their states only, and in what becomes of a delivery that fails in part.
- *
- * A delivery goes from the loop's thread to a scanner, back to the loop's thread, to a worker - to
- * several, if it has several recipients - and ends on the thread that committed, which sends the
- * answer.
+ * differ in their states only, and in what becomes of a delivery that fails in part (delivery.c).
  */
 
-enum { MAIL_STATE = 1, LOGIN_STATE = 2, TRACE_MAX = 64 };
+enum { MAIL_STATE = 1, LOGIN_STATE = 2 };
+enum { ROUTE_BUDGET = 4 * 1024 * KB }; /* an address that leads to as many accounts as it may */
 
 static const struct chan_rule lmtp_rules[] = {
     {RPC_LMTP_RECIPIENT, MAIL_STATE},
@@ -23,51 +19,6 @@ static const struct chan_rule submission_rules[] = {
     {RPC_SMTP_LOGIN, LOGIN_STATE},
     {RPC_LMTP_RECIPIENT, MAIL_STATE},
     {RPC_LMTP_DELIVER, MAIL_STATE},
-};
-
-/* Times that a delivery is tried which has reached some of its recipients. */
-enum { DELIVERY_TRIES = 3 };
-
-/* A recipient that was accepted. */
-struct accepted {
-    struct list link;
-    account_id account;
-    size_t local_n, domain_n;
-    uint8_t text[]; /* local part, domain */
-};
-
-struct lmtp_session {
-    struct session s;
-    struct list accepted; /* since the last delivery, oldest first */
-    size_t n_accepted;
-    struct job login;
-    struct frame *login_request;
-    struct principal principal; /* whoever has logged in */
-};
-
-struct delivery;
-
-struct delivery_recipient {
-    struct writer writer;
-    struct delivery *d;
-    account_id account;
-    Thurn__Status status;
-};
-
-struct delivery {
-    struct lmtp_session *l;
-    struct frame *f;
-    const Thurn__LmtpDeliver *request;
-    struct message bytes;
-    struct lmtp_message m;
-    struct scan_job scan;
-    struct job job;
-    struct buf peer;
-    char hostname[256];
-    atomic_size_t left; /* recipients that are not done */
-    unsigned tries;
-    size_t n;
-    struct delivery_recipient recipients[];
 };
 
 static struct lmtp_session *lmtp_of(struct session *s)
@@ -84,232 +35,125 @@ static void accepted_drop(struct lmtp_session *l, struct accepted *a)
     free(a);
 }
 
-static void accepted_forget(struct lmtp_session *l)
+void accepted_forget(struct lmtp_session *l)
 {
     list_each (link, &l->accepted)
         accepted_drop(l, container_of(link, struct accepted, link));
 }
 
 /* Only as many as a transaction may have are kept: the latest. */
-static void accepted_add(struct lmtp_session *l, const Thurn__Mailaddr *address, account_id account)
+static void accepted_add(struct lmtp_session *l, const Thurn__Mailaddr *address,
+                         const struct directory_target *to)
 {
     struct str local = pb_str(address->local), domain = pb_str(address->domain);
-    struct accepted *a = mem_alloc(sizeof *a + local.n + domain.n);
-    a->account = account;
-    a->local_n = local.n;
-    a->domain_n = domain.n;
-    str_copy_to(a->text, local);
-    str_copy_to(a->text + local.n, domain);
+    struct accepted *a = mem_alloc(sizeof *a + local.n + domain.n + to->address.n + to->detail.n);
+    *a = (struct accepted){.account = to->account,
+                           .local_n = local.n,
+                           .domain_n = domain.n,
+                           .own_n = to->address.n,
+                           .detail_n = to->detail.n};
+    uint8_t *text = a->text;
+    str_copy_to(text, local);
+    str_copy_to(text += local.n, domain);
+    str_copy_to(text += domain.n, to->address);
+    str_copy_to(text + to->address.n, to->detail);
     list_append(&l->accepted, &a->link);
     if (++l->n_accepted > l->s.b->limits.recipients)
         accepted_drop(l, container_of(l->accepted.next, struct accepted, link));
 }
 
-/* The account of an accepted recipient; {0} if it was not accepted. */
-static account_id accepted_find(const struct lmtp_session *l, const Thurn__Mailaddr *address)
+const struct accepted *accepted_find(const struct lmtp_session *l, const Thurn__Mailaddr *address)
 {
     list_each (link, &l->accepted) {
         const struct accepted *a = container_of(link, struct accepted, link);
         if (str_eq(str_of(a->text, a->local_n), pb_str(address->local)) &&
             str_eq(str_of(a->text + a->local_n, a->domain_n), pb_str(address->domain)))
-            return a->account;
+            return a;
     }
-    return (account_id){0};
+    return NULL;
 }
 
-static void lmtp_answer(struct session *s, uint16_t type, uint32_t serial,
-                        const ProtobufCMessage *m)
+void lmtp_answer(struct session *s, uint16_t type, uint32_t serial, const ProtobufCMessage *m)
 {
     struct err e = chan_send(s->chan, type, serial, m, (struct str){NULL, 0}, -1);
     if (e.code && e.code != E_CLOSED)
         log_error("lmtp.answer", LF_ERR(e));
 }
 
-static void recipient(struct lmtp_session *l, struct frame *f)
+static void recipient_answer(struct lmtp_session *l, struct frame *f, Thurn__Status status,
+                             bool foreign)
 {
-    const Thurn__LmtpRecipient *m = (const Thurn__LmtpRecipient *)f->message;
-    if (!m->address) {
-        session_drop(&l->s, "a recipient without an address");
-    } else {
-        struct lmtp_route route;
-        Thurn__Status status =
-            lmtp_recipient(l->s.b->directory, str_c(l->s.b->hostname), m->address, &route);
-        if (status.code == THURN__CODE__DONE)
-            accepted_add(l, m->address, route.account);
-        Thurn__LmtpRecipientAnswer answer = THURN__LMTP_RECIPIENT_ANSWER__INIT;
-        answer.status = &status;
-        answer.foreign = route.foreign;
-        lmtp_answer(&l->s, RPC_LMTP_RECIPIENT_ANSWER, f->serial, &answer.base);
-    }
+    Thurn__LmtpRecipientAnswer answer = THURN__LMTP_RECIPIENT_ANSWER__INIT;
+    answer.status = &status;
+    answer.foreign = foreign;
+    lmtp_answer(&l->s, RPC_LMTP_RECIPIENT_ANSWER, f->serial, &answer.base);
     frame_free(f);
+}
+
+/* On the loop's thread, where the recipients are. */
+static void recipient_quota_known(void *arg)
+{
+    struct lmtp_session *l = arg;
+    const Thurn__LmtpRecipient *m = (const Thurn__LmtpRecipient *)l->asking->message;
+    if (l->asked.account.v)
+        accepted_add(l, m->address, &l->asked);
+    arena_free(&l->asking_arena);
+    Thurn__Status status = l->asked_status;
+    struct frame *f = l->asking;
+    l->asking = NULL;
+    recipient_answer(l, f, status, false);
     session_end(&l->s);
 }
 
-/* -- deliveries -- */
-
-/* Sends the answer and lets go of everything. Any thread. */
-static void delivery_end(struct delivery *d)
+/* In the account's run queue, where it is open or is opened, and nobody erases it meanwhile. */
+static void recipient_quota(struct writer *w, struct account *a, struct err opened)
 {
-    struct session *s = &d->l->s;
-    Thurn__LmtpDeliverAnswer answer = THURN__LMTP_DELIVER_ANSWER__INIT;
-    Thurn__Status **status = mem_alloc(d->n * sizeof(void *));
-    for (size_t i = 0; i < d->n; i++)
-        status[i] = &d->recipients[i].status;
-    answer.n_recipients = d->n;
-    answer.recipients = status;
-    lmtp_answer(s, RPC_LMTP_DELIVER_ANSWER, d->f->serial, &answer.base);
-    free(status);
-    if (d->m.body)
-        body_unref(d->m.body);
-    scan_result_free(&d->scan.result);
-    message_free(&d->bytes);
-    buf_free(&d->peer);
-    frame_free(d->f);
-    free(d);
-    session_end(s);
+    struct lmtp_session *l = container_of(w, struct lmtp_session, asking_quota);
+    l->asked_status = opened.code
+                          ? RPC_STATUS(THURN__CODE__TEMPORARY, "the mailbox cannot be opened now")
+                          : lmtp_quota(a, &l->asked.quota);
+    if (l->asked_status.code != THURN__CODE__DONE)
+        l->asked.account.v = 0;
+    struct loop *loop = l->s.b->loop;
+    sched_write_done(l->s.b->sched, w);
+    loop_post(loop, recipient_quota_known, l);
 }
 
-static void delivery_refuse(struct delivery *d, Thurn__Status status)
+/* Takes the frame. */
+static void recipient_route(struct lmtp_session *l, struct frame *f)
 {
-    for (size_t i = 0; i < d->n; i++)
-        d->recipients[i].status = status;
-    delivery_end(d);
-}
-
-/* With SMTP all recipients share one answer: if only some have the message the client must send it
- * again, and those get it twice. So the others are tried again first; true if that has begun. */
-static bool delivery_again(struct delivery *d)
-{
-    size_t done = 0, failed = 0;
-    for (size_t i = 0; i < d->n; i++) {
-        done += d->recipients[i].status.code == THURN__CODE__DONE;
-        failed += d->recipients[i].status.code == THURN__CODE__TEMPORARY;
-    }
-    if (d->l->s.kind == &session_lmtp || !done || !failed || ++d->tries >= DELIVERY_TRIES)
-        return false;
-    struct sched *sched = d->l->s.b->sched;
-    atomic_store(&d->left, failed);
-    for (struct delivery_recipient *r = d->recipients; failed; r++) {
-        if (r->status.code != THURN__CODE__TEMPORARY)
-            continue;
-        failed--;
-        sched_write(sched, r->account, &r->writer); /* after the last one `d` may be gone */
-    }
-    return true;
-}
-
-static void recipient_done(Thurn__Status status, void *arg)
-{
-    struct delivery_recipient *r = arg;
-    struct delivery *d = r->d;
-    r->status = status;
-    sched_write_done(d->l->s.b->sched, &r->writer);
-    if (atomic_fetch_sub(&d->left, 1) == 1 && !delivery_again(d))
-        delivery_end(d);
-}
-
-static void recipient_write(struct writer *w, struct account *a, struct err opened)
-{
-    struct delivery_recipient *r = container_of(w, struct delivery_recipient, writer);
-    if (!opened.code) {
-        lmtp_deliver(a, &r->d->m, (size_t)(r - r->d->recipients), recipient_done, r);
-    } else if (opened.code == E_NOTFOUND) {
-        recipient_done(RPC_STATUS(THURN__CODE__NOT_FOUND, "no such user"), r);
-    } else {
-        log_error("lmtp.account", LF_U64("account", r->account.v), LF_ERR(opened));
-        recipient_done(RPC_STATUS(THURN__CODE__TEMPORARY, "the mailbox cannot be opened now"), r);
-    }
-}
-
-/* On a worker: the bytes are hashed once, then every recipient's account gets its writer. */
-static void delivery_fan_out(struct job *j)
-{
-    struct delivery *d = container_of(j, struct delivery, job);
-    struct sched *sched = d->l->s.b->sched;
-    d->m.body = body_new(d->bytes.bytes);
-    size_t last = d->n - 1; /* after the last one is submitted `d` may be gone */
-    for (size_t i = 0; i < last; i++)
-        sched_write(sched, d->recipients[i].account, &d->recipients[i].writer);
-    sched_write_here(sched, d->recipients[last].account, &d->recipients[last].writer);
-}
-
-static void delivery_scanned(struct scan_job *j)
-{
-    struct delivery *d = container_of(j, struct delivery, scan);
-    if (j->result.refused) {
-        delivery_refuse(d,
-                        RPC_STATUS(THURN__CODE__TEMPORARY, "the message cannot be looked at now"));
+    const Thurn__LmtpRecipient *m = (const Thurn__LmtpRecipient *)f->message;
+    struct lmtp_route route;
+    struct arena *a = &l->asking_arena;
+    arena_init(a, ROUTE_BUDGET);
+    Thurn__Status status =
+        lmtp_recipient(l->s.b->directory, str_c(l->s.b->hostname), m->address, a, &route);
+    bool one = status.code == THURN__CODE__DONE && route.to.n == 1;
+    if (one && (route.to.targets[0].quota.bytes || route.to.targets[0].quota.messages)) {
+        l->asking = f;
+        l->asked = route.to.targets[0];
+        l->asking_quota = (struct writer){.write = recipient_quota};
+        sched_write(l->s.b->sched, l->asked.account, &l->asking_quota);
         return;
     }
-    d->m.record = j->result.record;
-    d->m.text = j->result.text;
-    sched_run(d->l->s.b->sched, &d->job);
+    static const struct directory_target several = {.account = {0}};
+    if (status.code == THURN__CODE__DONE)
+        accepted_add(l, m->address, one ? &route.to.targets[0] : &several);
+    arena_free(a);
+    recipient_answer(l, f, status, route.foreign);
+    session_end(&l->s);
 }
 
-/* Fills in what the service half wants to know. */
-static void delivery_describe(struct delivery *d)
+static void recipient(struct lmtp_session *l, struct frame *f)
 {
-    const struct backend *b = d->l->s.b;
-    ip_format(&d->peer, d->l->s.peer);
-    (void)snprintf(d->hostname, sizeof d->hostname, "%s", b->hostname);
-    d->m = (struct lmtp_message){.request = d->request,
-                                 .peer = buf_str(&d->peer),
-                                 .hostname = str_c(d->hostname),
-                                 .why = str_c(d->l->s.kind->name),
-                                 .tls = d->l->s.tls,
-                                 .authenticated = d->l->principal.account.v != 0,
-                                 .now = clock_wall_s()};
-    d->job.run = delivery_fan_out;
-    d->scan.message = d->bytes.bytes;
-    d->scan.fd = d->f->fd;
-    d->scan.trace = pb_str(d->request->trace);
-    d->scan.done = delivery_scanned;
-}
-
-/* Why the request cannot come from a frontend that keeps the rules; NULL if it can. */
-static const char *delivery_fault(const struct lmtp_session *l, const struct frame *f)
-{
-    const Thurn__LmtpDeliver *m = (const Thurn__LmtpDeliver *)f->message;
-    if (m->delivery.len != 16 || m->n_recipients == 0)
-        return "a delivery without id or recipients";
-    if (m->n_recipients > l->s.b->limits.recipients)
-        return "a delivery to more recipients than allowed";
-    if (m->trace.len > TRACE_MAX) /* it is kept with each recipient's email */
-        return "a delivery with a trace id that is too long";
-    for (size_t i = 0; i < m->n_recipients; i++)
-        if (accepted_find(l, m->recipients[i]).v == 0)
-            return "a delivery to a recipient that was not accepted";
-    return NULL;
-}
-
-static void deliver(struct lmtp_session *l, struct frame *f)
-{
-    const Thurn__LmtpDeliver *m = (const Thurn__LmtpDeliver *)f->message;
-    struct message bytes;
-    const char *fault = delivery_fault(l, f);
-    if (!fault && message_take(f, m->size, l->s.b->limits.message_size, &bytes).code)
-        fault = "a message of another size than announced";
-    if (fault) {
-        session_drop(&l->s, fault);
+    const Thurn__LmtpRecipient *m = (const Thurn__LmtpRecipient *)f->message;
+    if (m->address) {
+        recipient_route(l, f);
+    } else {
+        session_drop(&l->s, "a recipient without an address");
         frame_free(f);
         session_end(&l->s);
-        return;
     }
-    struct delivery *d = mem_alloc(sizeof *d + m->n_recipients * sizeof d->recipients[0]);
-    *d = (struct delivery){.l = l, .f = f, .request = m, .bytes = bytes, .n = m->n_recipients};
-    atomic_init(&d->left, d->n);
-    for (size_t i = 0; i < d->n; i++) {
-        struct delivery_recipient *r = &d->recipients[i];
-        *r = (struct delivery_recipient){.writer.write = recipient_write, .d = d};
-        r->account = accepted_find(l, m->recipients[i]);
-    }
-    accepted_forget(l);
-    if (bytes.too_large) {
-        delivery_refuse(d, RPC_STATUS(THURN__CODE__TOO_LARGE, "the message is too large"));
-        return;
-    }
-    delivery_describe(d);
-    scan_submit(l->s.b->scan, &d->scan);
 }
 
 /* -- submission: login -- */
@@ -318,11 +162,9 @@ static void deliver(struct lmtp_session *l, struct frame *f)
 static void login_ended(void *arg)
 {
     struct lmtp_session *l = arg;
-    l->s.logging_in = false;
-    l->s.account = l->principal.account;
-    if (l->s.account.v)
+    if (l->logged_in)
         chan_set_state(l->s.chan, MAIL_STATE);
-    chan_hold(l->s.chan, false);
+    session_logged_in(&l->s, l->logged_in);
     session_end(&l->s);
     admin_removals_check(l->s.b);
 }
@@ -332,8 +174,9 @@ static Thurn__Status login_try(struct lmtp_session *l)
     const Thurn__SmtpLogin *m = (const Thurn__SmtpLogin *)l->login_request->message;
     if (!l->s.may_authenticate)
         return RPC_STATUS(THURN__CODE__DENIED, "passwords are not taken on this connection");
-    struct err e = directory_authenticate(l->s.b->directory, pb_str(m->user), pb_str(m->password),
-                                          &l->principal);
+    struct principal who;
+    struct err e = session_authenticate(&l->s, pb_str(m->user), pb_str(m->password), &who);
+    l->logged_in = e.code == E_OK;
     Thurn__Status status = RPC_STATUS(THURN__CODE__DONE, "");
     if (e.code) {
         status.code = rpc_code(e);
@@ -359,8 +202,7 @@ static void login(struct lmtp_session *l, struct frame *f)
 {
     l->login_request = f;
     l->login.run = login_run;
-    l->s.logging_in = true;
-    chan_hold(l->s.chan, true); /* until it is known what the next state permits */
+    session_log_in(&l->s);
     sched_run_hashing(l->s.b->sched, &l->login);
 }
 
@@ -388,7 +230,7 @@ static void lmtp_request(struct session *s, struct frame *f)
     switch (f->type->number) {
     case RPC_LMTP_RECIPIENT: recipient(lmtp_of(s), f); break;
     case RPC_SMTP_LOGIN: login(lmtp_of(s), f); break;
-    default: deliver(lmtp_of(s), f); break;
+    default: delivery_begin(lmtp_of(s), f); break;
     }
 }
 

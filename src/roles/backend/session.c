@@ -50,6 +50,16 @@ void session_drop(struct session *s, const char *why)
     session_leave(s);
 }
 
+void session_drop_account(struct backend *b, account_id account, const char *why)
+{
+    b->drops++;
+    list_each (l, &b->sessions) {
+        struct session *s = container_of(l, struct session, link);
+        if (s->account.v == account.v && !session_is_gone(s))
+            session_drop(s, why);
+    }
+}
+
 void session_stop_all(struct backend *b)
 {
     list_each (l, &b->sessions) {
@@ -73,6 +83,38 @@ bool session_is_gone(struct session *s)
     bool gone = s->gone;
     (void)pthread_mutex_unlock(&s->lock);
     return gone;
+}
+
+/* -- log-in -- */
+
+void session_log_in(struct session *s)
+{
+    s->logging_in = true;
+    s->drops_seen = s->b->drops;
+    chan_hold(s->chan, true); /* until it is known what the next state permits */
+}
+
+struct err session_authenticate(struct session *s, struct str user, struct str password,
+                                struct principal *out)
+{
+    TRY(directory_authenticate(s->b->directory, user, password, out));
+    s->principal = *out;
+    return OK;
+}
+
+void session_logged_in(struct session *s, bool logged_in)
+{
+    struct err e = OK;
+    s->logging_in = false;
+    if (logged_in) {
+        s->account = s->principal.account;
+        if (s->drops_seen != s->b->drops) /* perhaps of this account: seldom, so it may read */
+            e = directory_may_go_on(s->b->directory, &s->principal);
+    }
+    if (e.code)
+        session_drop(s, e.why);
+    else
+        chan_hold(s->chan, false);
 }
 
 /* -- requests -- */

@@ -43,13 +43,15 @@ struct session {
     /* The account that the session has open, or {0}; whether it may get one. Loop's thread. */
     account_id account;
     bool logging_in;
-    atomic_uint refs;     /* the channel's, and one for what is going on */
-    pthread_mutex_t lock; /* of what follows */
-    bool busy;            /* a request is running */
-    bool gone;            /* the channel has ended: finish */
-    bool poke;            /* changed while busy */
-    bool parked;          /* the running request waits for room in the channel */
-    struct frame *next;   /* came while busy; the channel is held */
+    uint64_t drops_seen;        /* b->drops when the log-in began */
+    struct principal principal; /* who has logged in: set by session_authenticate */
+    atomic_uint refs;           /* the channel's, and one for what is going on */
+    pthread_mutex_t lock;       /* of what follows */
+    bool busy;                  /* a request is running */
+    bool gone;                  /* the channel has ended: finish */
+    bool poke;                  /* changed while busy */
+    bool parked;                /* the running request waits for room in the channel */
+    struct frame *next;         /* came while busy; the channel is held */
 };
 
 /* Opens the session that a frontend asks for; `fd` is taken over. */
@@ -57,6 +59,24 @@ void session_open(struct backend *b, const Thurn__SessionOpen *m, int fd);
 /* Ends it as if its channel had closed: for a broken rule, or because its account goes. Loop's
  * thread; a running request is still ended by session_end. */
 void session_drop(struct session *s, const char *why);
+/* Ends all sessions of the account: it was locked, logged out everywhere, or has a new password.
+ * The change is durable already, so that a session that is being logged in at this moment is ended
+ * as well, and none can begin or wake (directory_may_go_on) that was authenticated before. Loop's
+ * thread. */
+void session_drop_account(struct backend *b, account_id account, const char *why);
+
+/* -- log-in -- */
+
+/* The request that follows computes a password hash and may give the session an account: nothing
+ * more is read until session_logged_in. Loop's thread. */
+void session_log_in(struct session *s);
+/* Who somebody is, by name and password; E_DENIED and the like. On a worker. */
+MUST_CHECK struct err session_authenticate(struct session *s, struct str user, struct str password,
+                                           struct principal *out);
+/* It is over. `logged_in`: the session has the account of its principal open from now on, unless
+ * that was taken back meanwhile; then it is dropped. Loop's thread. */
+void session_logged_in(struct session *s, bool logged_in);
+
 /* Ends all that run nothing now, and each of the others when it has ended its request. */
 void session_stop_all(struct backend *b);
 /* The running request is over. Any thread; the session may be gone when this returns. */

@@ -13,11 +13,12 @@ static const struct {
     {THURN__CODE__DENIED,         {550, "5.7.1", "This address takes no mail from here"}},
     {THURN__CODE__INVALID,        {550, "5.1.3", "This address makes no sense"}},
     {THURN__CODE__LIMIT_EXCEEDED, {451, "4.7.0", "Too much for now, try again later"}},
-    {THURN__CODE__OVER_QUOTA,     {552, "5.2.2", "The mailbox is full"}},
+    {THURN__CODE__OVER_QUOTA,     {452, "4.2.2", "The mailbox is full, try again later"}},
     {THURN__CODE__TEMPORARY,      {451, "4.3.0", "Temporary failure, try again later"}},
     {THURN__CODE__STORE_FULL,     {452, "4.3.1", "The store is full, try again later"}},
     {THURN__CODE__TOO_LARGE,      {552, "5.3.4", "The message is too large"}},
-    {THURN__CODE__IN_USE,         {450, "4.2.1", "The mailbox is busy, try again later"}},
+    {THURN__CODE__IN_USE,         {450, "4.2.1", "The mailbox takes no mail now, try again later"}},
+    {THURN__CODE__DISABLED,       {550, "5.2.1", "The mailbox takes no mail"}},
     {THURN__CODE__UNSUPPORTED,    {550, "5.3.3", "This is not done here"}},
 };
 /* clang-format on */

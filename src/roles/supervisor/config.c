@@ -70,7 +70,17 @@
     X(argon2_memory,       argon2_memory_kib,   KIB,   "19 MB", 8192, 4e9,                           \
       "memory of one password hash")                                                                 \
     X(argon2_passes,       argon2_passes,       COUNT, "2",     1, 100,                              \
-      "passes of one password hash")
+      "passes of one password hash")                                                                 \
+    X(special_folders,     special_folders,     YES,   "yes",   0, 1,                                \
+      "new accounts get Drafts, Sent, Junk, Trash, Archive")                                         \
+    X(recipient_separator, recipient_separator, TEXT,  "+",     0, 1,                                \
+      "begins the detail of a sub-address, as in alice+lists@example.org; empty: none")              \
+    X(quota,               quota,               SIZE,  "0",     0, 1e18,                             \
+      "bytes an account may hold if nothing else is set for it or its domain; 0: no limit")          \
+    X(quota_messages,      quota_messages,      COUNT, "0",     0, 1e18,                             \
+      "the same in messages")                                                                        \
+    X(upgrade_hashes,      upgrade_hashes,      YES,   "yes",   0, 1,                                \
+      "replace imported password hashes by Argon2id at log-in ({PLAIN} stays)")
 /* clang-format on */
 
 static const struct config_scalar config_scalars[] = {

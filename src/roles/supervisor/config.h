@@ -19,6 +19,8 @@ void config_print_defaults(FILE *out);
 /* A "listen" section with every listener at its usual port; those for the network on IPv4 and,
  * where this machine has it, IPv6. */
 void config_print_listen(FILE *out);
+/* A number or, with units, a size as the file has them; false if the text is none. */
+bool config_number_of(struct str text, bool size, uint64_t *out);
 /* The default of data_dir. */
 const char *config_data_dir(void);
 

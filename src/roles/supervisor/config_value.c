@@ -1,5 +1,7 @@
 #include "roles/supervisor/config_value.h"
 
+#include "roles/supervisor/config.h"
+
 struct unit {
     const char *name;
     uint64_t factor;
@@ -40,6 +42,7 @@ static bool config_number(enum config_kind kind, struct str text, uint64_t *v, c
 {
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
     static const char *const relax[] = {"strict", "relaxed", NULL};
+    static const char *const yes[] = {"no", "yes", NULL};
     static const char *const bare[] = {"refuse", "normalize", "accept", NULL};
     switch (kind) {
     case CONFIG_TEXT: *v = text.n, *wanted = "a text"; return true;
@@ -53,9 +56,15 @@ static bool config_number(enum config_kind kind, struct str text, uint64_t *v, c
         return number_with_unit(text, time_units, v);
     case CONFIG_LEVEL: *wanted = "debug, info, warn or error"; return one_of(text, levels, v);
     case CONFIG_RELAX: *wanted = "strict or relaxed"; return one_of(text, relax, v);
+    case CONFIG_YES: *wanted = "yes or no"; return one_of(text, yes, v);
     case CONFIG_BARE: *wanted = "refuse, normalize or accept"; return one_of(text, bare, v);
     }
     return false;
+}
+
+bool config_number_of(struct str text, bool size, uint64_t *out)
+{
+    return number_with_unit(text, size ? size_units : count_units, out);
 }
 
 bool config_value(const struct config_scalar *s, struct str text, uint64_t *out, char *why,

@@ -13,6 +13,7 @@ enum config_kind {
     CONFIG_LEVEL, /* debug info warn error */
     CONFIG_RELAX, /* strict relaxed */
     CONFIG_BARE,  /* refuse normalize accept */
+    CONFIG_YES,   /* no yes */
 };
 struct config_scalar {
     const char *name;

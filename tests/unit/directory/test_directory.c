@@ -1,78 +1,27 @@
-#include "base/base.h"
-
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <ftw.h>
-
-#include "directory/directory.h"
-
-struct rig {
-    char dir[64];
-    struct store *store;
-    struct directory *d;
-};
-
-static void rig_open(struct rig *r)
-{
-    struct buf explain CLEANUP(buf_free) = {0};
-    const struct store_options options = {.dir = str_c(r->dir)};
-    struct err e = store_open(&options, &r->store, &explain);
-    if (e.code)
-        fail_msg("%s: %.*s", e.why, STR_FMT(buf_str(&explain)));
-    const struct directory_options cheap = {.argon2_memory_kib = 64, .argon2_passes = 1};
-    assert_int_equal(directory_open(r->store, &cheap, &r->d).code, E_OK);
-}
-
-static void rig_close(struct rig *r)
-{
-    directory_close(r->d);
-    store_close(r->store);
-}
-
-static int setup(void **state)
-{
-    struct rig *r = mem_alloc(sizeof *r);
-    (void)snprintf(r->dir, sizeof r->dir, "/tmp/thurn-directory-XXXXXX");
-    assert_non_null(mkdtemp(r->dir));
-    rig_open(r);
-    *state = r;
-    return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
-
-static int teardown(void **state)
-{
-    struct rig *r = *state;
-    rig_close(r);
-    (void)nftw(r->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    free(r);
-    return 0;
-}
-
-static const struct directory_password secret = {STR_INIT("secret"), false};
-
-static account_id add(struct rig *r, struct str address)
-{
-    account_id id = {0};
-    struct err e = directory_account_add(r->d, address, secret, &id);
-    if (e.code)
-        fail_msg("%.*s: %s", STR_FMT(address), e.why);
-    return id;
-}
+#include "rig.h"
 
 static enum errc login(struct rig *r, struct str user, struct str password)
 {
     struct principal p;
     return directory_authenticate(r->d, user, password, &p).code;
+}
+
+/* The only account that an address leads to. */
+static struct err route(struct rig *r, struct str local, struct str domain, account_id *out)
+{
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, 1 << 20);
+    struct directory_route to;
+    TRY(directory_route(r->d, local, domain, &a, &to));
+    assert_int_equal(to.n, 1);
+    *out = to.targets[0].account;
+    return OK;
+}
+
+static struct err set_password(struct rig *r, struct directory_password p)
+{
+    account_id id;
+    return directory_account_password(r->d, STR("x@a.test"), p, &id);
 }
 
 static void accounts_get_mail_and_log_in_until_they_are_removed(void **state)
@@ -81,19 +30,19 @@ static void accounts_get_mail_and_log_in_until_they_are_removed(void **state)
     account_id alice, bob, found = {0};
     assert_int_equal(directory_account_add(r->d, STR("alice@example.test"), secret, &alice).code,
                      E_NOTFOUND);
-    assert_int_equal(directory_domain_add(r->d, STR("Example.TEST")).code, E_OK);
-    assert_int_equal(directory_domain_add(r->d, STR("example.test")).code, E_EXISTS);
+    assert_int_equal(directory_domain_add(r->d, STR("Example.TEST"), STR("")).code, E_OK);
+    assert_int_equal(directory_domain_add(r->d, STR("example.test"), STR("")).code, E_EXISTS);
     alice = add(r, STR("Alice@example.test"));
     bob = add(r, STR("bob@EXAMPLE.test"));
     assert_int_not_equal(alice.v, bob.v);
     assert_true(alice.v > ACCOUNT_SYSTEM.v);
 
-    assert_int_equal(directory_route(r->d, STR("aLICE"), STR("example.test"), &found).code, E_OK);
+    assert_int_equal(route(r, STR("aLICE"), STR("example.test"), &found).code, E_OK);
     assert_int_equal(found.v, alice.v);
-    struct err e = directory_route(r->d, STR("carol"), STR("example.test"), &found);
+    struct err e = route(r, STR("carol"), STR("example.test"), &found);
     assert_int_equal(e.code, E_NOTFOUND);
     assert_string_equal(e.why, "no such user");
-    e = directory_route(r->d, STR("alice"), STR("example.org"), &found);
+    e = route(r, STR("alice"), STR("example.org"), &found);
     assert_int_equal(e.code, E_NOTFOUND);
     assert_string_equal(e.why, "no such domain");
 
@@ -122,7 +71,7 @@ static void accounts_get_mail_and_log_in_until_they_are_removed(void **state)
 static void an_id_is_never_given_twice_even_after_a_restart(void **state)
 {
     struct rig *r = *state;
-    assert_int_equal(directory_domain_add(r->d, STR("a.test")).code, E_OK);
+    assert_int_equal(directory_domain_add(r->d, STR("a.test"), STR("")).code, E_OK);
     account_id first = add(r, STR("x@a.test"));
     assert_int_equal(directory_account_remove(r->d, STR("x@a.test")).code, E_OK);
     rig_close(r);
@@ -134,7 +83,7 @@ static void an_id_is_never_given_twice_even_after_a_restart(void **state)
 static void a_removal_cut_short_is_finished_at_the_next_start(void **state)
 {
     struct rig *r = *state;
-    assert_int_equal(directory_domain_add(r->d, STR("a.test")).code, E_OK);
+    assert_int_equal(directory_domain_add(r->d, STR("a.test"), STR("")).code, E_OK);
     account_id id = add(r, STR("x@a.test")), detached;
     assert_int_equal(directory_account_detach(r->d, STR("x@a.test"), &detached).code, E_OK);
     assert_int_equal(detached.v, id.v);
@@ -150,38 +99,65 @@ static void a_removal_cut_short_is_finished_at_the_next_start(void **state)
 static void every_password_scheme_works(void **state)
 {
     struct rig *r = *state;
-    assert_int_equal(directory_domain_add(r->d, STR("a.test")).code, E_OK);
+    assert_int_equal(directory_domain_add(r->d, STR("a.test"), STR("")).code, E_OK);
     (void)add(r, STR("x@a.test"));
     struct directory_password plain = {STR("{PLAIN}secret"), true};
-    assert_int_equal(directory_account_password(r->d, STR("x@a.test"), plain).code, E_OK);
+    assert_int_equal(set_password(r, plain).code, E_OK);
     assert_int_equal(login(r, STR("x@a.test"), STR("secret")), E_OK);
     assert_int_equal(login(r, STR("x@a.test"), STR("secret2")), E_DENIED);
     assert_int_equal(login(r, STR("x@a.test"), STR("")), E_DENIED);
     struct directory_password crypted = {
         STR("{CRYPT}$y$j9T$abcdefgh$IUWJt2doU4Kf6E/JP1UkAT3S5O3Q7SSA8SJirXIlEu9"), true};
-    assert_int_equal(directory_account_password(r->d, STR("x@a.test"), crypted).code, E_OK);
+    assert_int_equal(set_password(r, crypted).code, E_OK);
     assert_int_equal(login(r, STR("x@a.test"), STR("secret")), E_OK);
     assert_int_equal(login(r, STR("x@a.test"), STR("wrong")), E_DENIED);
-    assert_int_equal(directory_account_password(r->d, STR("x@a.test"), secret).code, E_OK);
+    assert_int_equal(set_password(r, secret).code, E_OK);
     struct principal p;
     assert_int_equal(directory_authenticate(r->d, STR("x@a.test"), STR("secret"), &p).code, E_OK);
     assert_int_equal(p.credential_generation, 4);
     assert_int_equal(login(r, STR("x@a.test"), str_of("sec\0ret", 7)), E_DENIED);
 }
 
-static void a_crypt_hash_of_another_system_lets_its_user_in(void **state)
+static void hashes_of_another_system_let_their_users_in(void **state)
 {
     struct rig *r = *state;
-    assert_int_equal(directory_domain_add(r->d, STR("a.test")).code, E_OK);
-    /* The test vector of the SHA-crypt specification (U. Drepper). */
-    const struct directory_password p = {
-        STR("{CRYPT}$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJu"
-            "esI68u4OTLiBFdcbYEdFCoEOfaS35inz1"),
-        true};
-    account_id id;
-    assert_int_equal(directory_account_add(r->d, STR("x@a.test"), p, &id).code, E_OK);
-    assert_int_equal(login(r, STR("x@a.test"), STR("Hello world!")), E_OK);
-    assert_int_equal(login(r, STR("x@a.test"), STR("Hello world")), E_DENIED);
+    static const struct {
+        const char *hash, *password;
+    } imported[] = {
+        /* The test vectors of the SHA-crypt specification (U. Drepper). */
+        {"{CRYPT}$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJu"
+         "esI68u4OTLiBFdcbYEdFCoEOfaS35inz1",
+         "Hello world!"},
+        {"{SHA512-CRYPT}$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJu"
+         "esI68u4OTLiBFdcbYEdFCoEOfaS35inz1",
+         "Hello world!"},
+        {"{SHA256-CRYPT}$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5", "Hello world!"},
+        {"{SSHA}MQCu4ULhbjN/m8GjCqCeGAPRr2ZzYWx0c2FsdA==", "Hello world!"},
+        {"{SSHA256}G7PF9TUSELczltJ7gmqKH1Da1d3gpH1nIrag42quQwRzYWx0c2FsdA==", "Hello world!"},
+        {"{SSHA512}e5ouc7Gp84W3s3tg+qC3yU9M5JxemWe7T7F5ACNphX45E4f4CTVbkRF1/"
+         "e6TIsObPZJtBwVteHPs2dAh0FETAnNhbHRzYWx0",
+         "Hello world!"},
+        {"{MD5-CRYPT}$1$saltsalt$le8lFSqqnPaRFOlmAZpvH1", "Hello world!"},
+        {"{blf-crypt}$2y$04$abcdefghijklmnopqrstuuyeG8laUfZvsCmc.AE6qIDYSPGM2efmK", "Hello world!"},
+        {"{ARGON2ID}$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$"
+         "hDC0EL4KskSaaLeD0q6fT7avTs67dHDsyWZaXWQhBZQ",
+         "Hello world!"},
+        {"{ARGON2I}$argon2i$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$yH0Y2b7XpjlmBgnZakwBna1zskyAqwSsJ/"
+         "vwxAXI/T8",
+         "Hello world!"},
+        {"{PLAIN}Hello world!", "Hello world!"}};
+    const struct directory_settings keep = {.keep_imported = true};
+    directory_set(r->d, &keep);
+    assert_int_equal(directory_domain_add(r->d, STR("a.test"), STR("")).code, E_OK);
+    (void)add(r, STR("x@a.test"));
+    for (size_t i = 0; i < ARRAY_LEN(imported); i++) {
+        struct err e = set_password(r, (struct directory_password){str_c(imported[i].hash), true});
+        if (e.code)
+            fail_msg("%s: %s", imported[i].hash, e.why);
+        if (login(r, STR("x@a.test"), str_c(imported[i].password)) != E_OK)
+            fail_msg("%s does not let in", imported[i].hash);
+        assert_int_equal(login(r, STR("x@a.test"), STR("Hello world")), E_DENIED);
+    }
 }
 
 static void nonsense_is_refused_with_a_reason(void **state)
@@ -190,11 +166,11 @@ static void nonsense_is_refused_with_a_reason(void **state)
     static const char *const domains[] = {
         "", ".", "a..b", "-a.test", "a-.test", "a_b.test", "b\xc3\xbc.test", "a.test.", "a b"};
     for (size_t i = 0; i < ARRAY_LEN(domains); i++) {
-        struct err e = directory_domain_add(r->d, str_c(domains[i]));
+        struct err e = directory_domain_add(r->d, str_c(domains[i]), STR(""));
         assert_int_equal(e.code, E_INVALID);
         assert_non_null(e.why);
     }
-    assert_int_equal(directory_domain_add(r->d, STR("a.test")).code, E_OK);
+    assert_int_equal(directory_domain_add(r->d, STR("a.test"), STR("")).code, E_OK);
     static const char *const addresses[] = {"", "x", "@a.test", "x@", "x\n@a.test", "\xff@a.test"};
     account_id id;
     for (size_t i = 0; i < ARRAY_LEN(addresses); i++)
@@ -204,6 +180,11 @@ static void nonsense_is_refused_with_a_reason(void **state)
                                                 {STR("{MD5}secret"), true},
                                                 {STR("{CRYPT}$9$x"), true},
                                                 {STR("{ARGON2ID}x"), true},
+                                                {STR("{ARGON2ID}$argon2i$v=19$m=64,t=1"), true},
+                                                {STR("{ARGON2I}$argon2i$v=19$m=4000000,t=1"), true},
+                                                {STR("{SHA512-CRYPT}$5$saltstring$x"), true},
+                                                {STR("{SSHA}not base64!"), true},
+                                                {STR("{SSHA}c2VjcmV0"), true},
                                                 {STR(""), false}};
     for (size_t i = 0; i < ARRAY_LEN(hashes); i++)
         assert_int_equal(directory_account_add(r->d, STR("y@a.test"), hashes[i], &id).code,
@@ -213,8 +194,8 @@ static void nonsense_is_refused_with_a_reason(void **state)
 static void lists_are_in_order_and_come_in_pages(void **state)
 {
     struct rig *r = *state;
-    assert_int_equal(directory_domain_add(r->d, STR("b.test")).code, E_OK);
-    assert_int_equal(directory_domain_add(r->d, STR("a.test")).code, E_OK);
+    assert_int_equal(directory_domain_add(r->d, STR("b.test"), STR("")).code, E_OK);
+    assert_int_equal(directory_domain_add(r->d, STR("a.test"), STR("")).code, E_OK);
     (void)add(r, STR("y@b.test"));
     (void)add(r, STR("z@a.test"));
     (void)add(r, STR("x@a.test"));
@@ -245,12 +226,10 @@ static void *look_up_and_change(void *arg)
     struct rig *r = arg;
     account_id id;
     for (int i = 0; i < 200; i++) {
-        assert_int_equal(directory_route(r->d, STR("x"), STR("a.test"), &id).code, E_OK);
+        assert_int_equal(route(r, STR("x"), STR("a.test"), &id).code, E_OK);
         if (i % 20 == 0)
             assert_int_equal(
-                directory_account_password(r->d, STR("x@a.test"),
-                                           (struct directory_password){STR("{PLAIN}secret"), true})
-                    .code,
+                set_password(r, (struct directory_password){STR("{PLAIN}secret"), true}).code,
                 E_OK);
         if (i % 20 == 10)
             assert_int_equal(login(r, STR("x@a.test"), STR("secret")), E_OK);
@@ -261,7 +240,7 @@ static void *look_up_and_change(void *arg)
 static void many_threads_may_look_up_while_one_changes(void **state)
 {
     struct rig *r = *state;
-    assert_int_equal(directory_domain_add(r->d, STR("a.test")).code, E_OK);
+    assert_int_equal(directory_domain_add(r->d, STR("a.test"), STR("")).code, E_OK);
     (void)add(r, STR("x@a.test"));
     pthread_t threads[4];
     for (size_t i = 0; i < ARRAY_LEN(threads); i++)
@@ -279,7 +258,7 @@ int main(void)
         CASE(an_id_is_never_given_twice_even_after_a_restart),
         CASE(a_removal_cut_short_is_finished_at_the_next_start),
         CASE(every_password_scheme_works),
-        CASE(a_crypt_hash_of_another_system_lets_its_user_in),
+        CASE(hashes_of_another_system_let_their_users_in),
         CASE(nonsense_is_refused_with_a_reason),
         CASE(lists_are_in_order_and_come_in_pages),
         CASE(many_threads_may_look_up_while_one_changes),

@@ -22,8 +22,11 @@ int rig_setup(void **state)
         return 1;
     struct directory_options d = {.argon2_memory_kib = 8, .argon2_passes = 1};
     struct directory_password password = {.text = STR("secret")};
-    if (directory_open(r->store, &d, &r->directory).code ||
-        directory_domain_add(r->directory, STR("example.test")).code ||
+    const struct directory_settings bare = {.no_special_folders = true};
+    if (directory_open(r->store, &d, &r->directory).code)
+        return 1;
+    directory_set(r->directory, &bare);
+    if (directory_domain_add(r->directory, STR("example.test"), STR("")).code ||
         directory_account_add(r->directory, STR("alice@example.test"), password, &r->account).code)
         return 1;
     *state = r;
@@ -283,6 +286,13 @@ static struct err host_send(void *host_session, uint16_t type, uint32_t serial,
     return OK;
 }
 
+static struct err host_authenticate(void *host_session, struct str user, struct str password,
+                                    struct principal *out)
+{
+    struct client *c = host_session;
+    return directory_authenticate(c->rig->directory, user, password, out);
+}
+
 /* After each frame there is no room, once: every request stops wherever it can. */
 static bool host_room(void *host_session)
 {
@@ -329,6 +339,7 @@ struct client *client_new(struct rig *r)
         r->host.slice_us = 5000000;
         r->host.slice_bytes = 256 * 1024;
     }
+    r->host.authenticate = host_authenticate;
     r->host.send = host_send;
     r->host.room = host_room;
     c->imap = imap_session_new(&r->host, c, true);

@@ -287,7 +287,7 @@ struct rig *rig_new(void)
     struct err e = backend_open(&r->b, &r->settings, &explain);
     if (e.code)
         fail_msg("%s: %.*s", e.why, STR_FMT(buf_str(&explain)));
-    assert_int_equal(directory_domain_add(r->b.directory, STR("example.test")).code, E_OK);
+    assert_int_equal(directory_domain_add(r->b.directory, STR("example.test"), STR("")).code, E_OK);
     rig_frontend(r);
     return r;
 }

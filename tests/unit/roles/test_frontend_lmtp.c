@@ -178,7 +178,7 @@ static void a_message_is_delivered_with_one_answer_for_each_recipient(void **sta
     struct fixture *x = start_greeted(answers);
     mail_to(x, "bob");
     say(x, "RCPT TO:<nobody@example.test>", "550 5.1.1");
-    say(x, "RCPT TO:<full@example.test>", "552 5.2.2");
+    say(x, "RCPT TO:<full@example.test>", "452 4.2.2");
     say(x, "RCPT TO:<nearly-full@example.test>", "250 2.1.5");
     say(x, "RCPT TO:<disk@example.test>", "250 2.1.5");
     say(x, "RCPT TO:<carol@example.test>", "452 4.5.3");
@@ -186,7 +186,7 @@ static void a_message_is_delivered_with_one_answer_for_each_recipient(void **sta
     talk_send(&x->talk, STR("Subject: x\r\n\r\n..\r\na\n.\nb\r\n.\r\n"));
     struct str got = talk_expect(&x->talk, "4.3.1 <disk@example.test>");
     assert_true(str_starts(got, STR("250 2.0.0 <bob@example.test> delivered\r\n"
-                                    "552 5.2.2 <nearly-full@example.test>")));
+                                    "452 4.2.2 <nearly-full@example.test>")));
     (void)talk_expect(&x->talk, "\r\n");
     assert_message(x, STR("Subject: x\r\n\r\n.\r\na\n.\nb\r\n"));
     assert_false(x->bench.was_sealed);

@@ -135,7 +135,7 @@ static void a_message_is_taken_only_if_every_recipient_has_it(void **state)
     send_to(x, "alice", "failing", "451 4.3.0");
     send_to(x, "alice", "full", "451 4.3.0");
     send_to(x, "full", "failing", "451 4.3.0");
-    send_to(x, "full", "full", "552 5.2.2");
+    send_to(x, "full", "full", "452 4.2.2");
     end(x);
 }
 

@@ -58,7 +58,7 @@ static struct end *imap_idle(struct rig *r)
 
 /* What is answered, if only by a refusal; zeros fill up. All else ends the channel. (LMTP's
  * requests are permitted, but must not be empty.) */
-enum { ANSWERED_MAX = 20 };
+enum { ANSWERED_MAX = 24 };
 static const struct {
     struct end *(*open)(struct rig *r);
     uint16_t answered[ANSWERED_MAX];
@@ -77,7 +77,10 @@ static const struct {
     {imap_idle, {RPC_IMAP_IDLE}},
     {rig_admin,
      {RPC_ADMIN_DOMAIN_ADD, RPC_ADMIN_DOMAIN_REMOVE, RPC_ADMIN_DOMAIN_LIST, RPC_ADMIN_ACCOUNT_ADD,
-      RPC_ADMIN_ACCOUNT_REMOVE, RPC_ADMIN_ACCOUNT_LIST, RPC_ADMIN_ACCOUNT_PASSWORD}},
+      RPC_ADMIN_ACCOUNT_REMOVE, RPC_ADMIN_ACCOUNT_LIST, RPC_ADMIN_ACCOUNT_PASSWORD,
+      RPC_ADMIN_DOMAIN_ALIAS, RPC_ADMIN_DOMAIN_SET, RPC_ADMIN_ACCOUNT_SET, RPC_ADMIN_ACCOUNT_SHOW,
+      RPC_ADMIN_ACCOUNT_LOCK, RPC_ADMIN_ACCOUNT_UNLOCK, RPC_ADMIN_ACCOUNT_LOGOUT,
+      RPC_ADMIN_ALIAS_ADD, RPC_ADMIN_ALIAS_REMOVE, RPC_ADMIN_ALIAS_LIST}},
 };
 
 /* -- what becomes of it -- */

@@ -101,7 +101,7 @@ static UNUSED void house_new(struct house *h)
     (void)snprintf(h->dir, sizeof h->dir, "/tmp/thurn-model-XXXXXX");
     assert_non_null(mkdtemp(h->dir));
     house_open(h);
-    assert_ok(store_account_create(h->store, ALICE));
+    assert_ok(store_account_create(h->store, ALICE, NULL, 0));
     assert_ok(account_open(h->store, ALICE, &h->alice));
 }
 

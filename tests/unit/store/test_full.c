@@ -135,7 +135,7 @@ static void without_room_for_mail_users_still_delete(void **state)
     if (!h)
         skip();
     house_open(h);
-    assert_ok(store_account_create(h->store, ALICE));
+    assert_ok(store_account_create(h->store, ALICE, NULL, 0));
     assert_ok(account_open(h->store, ALICE, &h->alice));
     mailbox_id other = create_mailbox(h, "Other");
     uint32_t n = fill(h, 0, BODY_MAX, 100);
@@ -163,7 +163,7 @@ static void fill_up_and_die(struct house *h, uint32_t *acknowledged)
 {
     if (fork() == 0) {
         house_open(h);
-        assert_ok(store_account_create(h->store, ALICE));
+        assert_ok(store_account_create(h->store, ALICE, NULL, 0));
         assert_ok(account_open(h->store, ALICE, &h->alice));
         *acknowledged = fill(h, 0, 300, 6000);
         struct err result = OK;

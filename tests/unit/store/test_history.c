@@ -187,7 +187,7 @@ static void accounts_with_something_due_are_found_without_opening_them(void **st
 {
     struct house *h = *state;
     account_id ids[8];
-    assert_ok(store_account_create(h->store, BOB));
+    assert_ok(store_account_create(h->store, BOB, NULL, 0));
     expunge(h, INBOX, deliver(h, INBOX, "one"));
     assert_int_equal(due(h, ids), 0);
     house_ahead += HISTORY + 86400;
@@ -201,7 +201,7 @@ static void accounts_with_something_due_are_found_without_opening_them(void **st
     assert_ok(store_account_erase(h->store, ALICE));
     house_ahead += HISTORY + 86400;
     assert_int_equal(due(h, ids), 0);
-    assert_ok(store_account_create(h->store, ALICE));
+    assert_ok(store_account_create(h->store, ALICE, NULL, 0));
     in_order(h);
 }
 

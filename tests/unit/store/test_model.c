@@ -121,7 +121,7 @@ static void a_generated_head_stands_before_the_message(void **state)
 static void one_message_reaches_several_accounts(void **state)
 {
     struct house *h = *state;
-    assert_ok(store_account_create(h->store, BOB));
+    assert_ok(store_account_create(h->store, BOB, NULL, 0));
     struct account *bob;
     assert_ok(account_open(h->store, BOB, &bob));
     struct body *body = body_new(STR("for both"));
@@ -617,8 +617,8 @@ static void new_messages_are_recent_for_one_session_only(void **state)
 static void the_same_account_is_not_made_twice(void **state)
 {
     struct house *h = *state;
-    assert_err(store_account_create(h->store, ALICE), E_EXISTS);
-    assert_ok(store_account_create(h->store, ACCOUNT_SYSTEM));
+    assert_err(store_account_create(h->store, ALICE, NULL, 0), E_EXISTS);
+    assert_ok(store_account_create(h->store, ACCOUNT_SYSTEM, NULL, 0));
     assert_err(store_account_erase(h->store, BOB), E_NOTFOUND);
 }
 

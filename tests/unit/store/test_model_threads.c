@@ -157,7 +157,7 @@ static void street_open(struct street *s)
     struct store_options o = {.dir = str_c(s->h.dir), .changed = poke, .changed_arg = s};
     assert_ok(store_open(&o, &s->h.store, &explain));
     for (size_t i = 0; i < ACCOUNTS; i++) {
-        assert_ok(store_account_create(s->h.store, (account_id){200 + i}));
+        assert_ok(store_account_create(s->h.store, (account_id){200 + i}, NULL, 0));
         assert_ok(account_open(s->h.store, (account_id){200 + i}, &s->accounts[i]));
     }
     s->shared = body_new(STR("shared"));

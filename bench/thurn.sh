@@ -15,7 +15,7 @@ frontends=${PEER_FRONTENDS:-1}
 here=$(cd "$(dirname "$0")/.." && pwd)
 thurn=${THURN_BIN:-$here/build/release/src/cli/thurn}
 D=$root/thurn
-base=30000
+base=${PEER_BASE:-30000}
 
 configure() {
     openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost \

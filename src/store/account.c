@@ -327,11 +327,17 @@ static bool account_has_old_days(const struct account *a)
     return oldest != 0 && oldest + 1 < today();
 }
 
+bool box_wants_fold(const Thurn__Mailbox *pb)
+{
+    bool many_new = pb->uidnext - 1 - pb->folded > LISTING_FOLD && pb->overlay > LISTING_FOLD;
+    return many_new || pb->overlay > OVERLAY_FOLD;
+}
+
 void account_look_at_overlays(struct account *a)
 {
     bool wants = false;
     for (size_t i = 0; i < a->n_boxes && !wants; i++)
-        wants = a->boxes[i]->pb.overlay > OVERLAY_FOLD;
+        wants = box_wants_fold(&a->boxes[i]->pb);
     atomic_store(&a->wants, wants);
 }
 
@@ -349,13 +355,17 @@ static void account_expire_done(struct txn *t)
     batch_delete_range(&t->commit.batch, key_str(&from), key_str(&to));
 }
 
-/* The first mailbox that is worth it. */
+/* The first mailbox that is worth it. New messages go behind the blocks; changes wait until there
+ * are enough of them to write old blocks anew. */
 static struct err account_fold_one(struct txn *t)
 {
     struct account *a = t->account;
-    for (size_t i = 0; i < a->n_boxes; i++)
-        if (a->boxes[i]->pb.overlay > OVERLAY_FOLD)
-            return txn_fold(t, txn_box(t, (mailbox_id){a->boxes[i]->pb.id}), FOLD_BLOCKS);
+    for (size_t i = 0; i < a->n_boxes; i++) {
+        const Thurn__Mailbox *pb = &a->boxes[i]->pb;
+        size_t old_blocks = pb->overlay > OVERLAY_FOLD ? FOLD_BLOCKS : 0;
+        if (box_wants_fold(pb))
+            return txn_fold(t, txn_box(t, (mailbox_id){pb->id}), old_blocks);
+    }
     return OK;
 }
 

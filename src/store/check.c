@@ -211,6 +211,7 @@ static void check_any(struct checker *c, struct str rest, struct str value, void
     case KEY_CHANGES: check_owner(c, behind, "a change"); break;
     case KEY_DIRECTORY: check_owner(c, behind, "a directory of blocks"); break;
     case KEY_OVERLAY: check_owner(c, behind, "an entry"); break;
+    case KEY_LISTING: check_owner(c, behind, "a listing column"); break;
     case KEY_DONE: check_done(c, behind, value); break;
     case KEY_FREE: check_free(c, value); break;
     case KEY_TEXT: check_text(c, behind, value); break;

@@ -7,6 +7,7 @@
 /* An email record, and how often entries were seen that show it. */
 struct check_email {
     uint64_t id, size;
+    uint64_t listing; /* check_listing_hash of its record */
     uint32_t refs, seen;
 };
 /* A body that emails need, up to this byte. */
@@ -60,5 +61,33 @@ MUST_CHECK struct err check_due(struct checker *c);
 MUST_CHECK struct err check_emails(struct checker *c); /* check_email.c */
 void check_email_refs(const struct checker *c);        /* after the mailboxes */
 MUST_CHECK struct err check_mailbox(struct checker *c, const struct check_box *box);
+
+/* -- listing fields of a mailbox (check_listing.c) -- */
+
+struct check_listed {
+    uint32_t uid;
+    uint32_t fields; /* seen so far */
+    uint64_t hash;
+    bool in_block, used;
+};
+struct check_listing {
+    mailbox_id mailbox;
+    const struct directory *dir;
+    struct check_listed
+        *v; /* first the rows outside the blocks, then the columns'; ascending UIDs */
+    size_t n, cap;
+    size_t rows, at; /* how many are outside the blocks; the next row of the column */
+    uint32_t field;
+};
+/* What the columns should say of an email with this record. */
+uint64_t check_listing_hash(struct str record);
+/* Takes in a key of KEY_LISTING, in their order; what is wrong with it, or NULL. */
+const char *check_listing_value(struct check_listing *l, account_id account, struct str rest,
+                                struct str value);
+/* Compares a living entry's; what is wrong, or NULL. */
+const char *check_listing_entry(struct check_listing *l, uint32_t uid, uint64_t hash);
+/* Whether there are fields of a message that is not outside the blocks; after all living entries.
+ */
+bool check_listing_stray(const struct check_listing *l, uint32_t *out_uid);
 
 #endif

@@ -85,7 +85,11 @@ static void check_email_row(struct checker *c, struct str rest, struct str value
             check_say(c, "email %" PRIu64 ": stands under another id", e->id);
         check_stored_email(c, e);
         c->emails = check_grow(c->emails, c->n_emails, &c->cap_emails, sizeof *c->emails);
-        c->emails[c->n_emails++] = (struct check_email){.id = id, .size = e->size, .refs = e->refs};
+        c->emails[c->n_emails++] =
+            (struct check_email){.id = id,
+                                 .size = e->size,
+                                 .listing = check_listing_hash(row_bytes(e->record)),
+                                 .refs = e->refs};
     }
     arena_free(&a);
 }

@@ -15,6 +15,7 @@ struct check_entries {
     size_t n, cap;
     struct over *over;
     size_t n_over, cap_over;
+    struct check_listing listing;
     struct check_line *lines;
     size_t n_lines, cap_lines;
     uint64_t modseq; /* of the value of the change log that is being read */
@@ -94,6 +95,14 @@ static void check_over(struct checker *c, struct str rest, struct str value, voi
     }
 }
 
+static void check_listing(struct checker *c, struct str rest, struct str value, void *arg)
+{
+    struct check_entries *s = arg;
+    const char *wrong = check_listing_value(&s->listing, c->account, rest, value);
+    if (wrong)
+        say_box(s, wrong);
+}
+
 static bool check_line(const struct log_line *l, void *arg)
 {
     struct check_entries *s = arg;
@@ -147,12 +156,15 @@ static void check_living(struct check_entries *s, const struct entry *e,
         say_uid(s, e->uid.v, "has a modseq above HIGHESTMODSEQ");
     if (pb->n_keywords < KEYWORDS_MAX && e->keywords >> pb->n_keywords)
         say_uid(s, e->uid.v, "has keywords that the mailbox does not have");
+    const char *wrong = check_listing_entry(&s->listing, e->uid.v, email ? email->listing : 0);
     if (s->box->dead && e->uid.v <= pb->released)
         return;
     if (!email)
         say_uid(s, e->uid.v, "its email is missing");
     else if (email->size != e->size)
         say_uid(s, e->uid.v, "has another size than its email");
+    if (email && wrong)
+        say_uid(s, e->uid.v, wrong);
     if (email)
         email->seen++;
     if (last && last->kind == CHANGE_EXPUNGED)
@@ -226,6 +238,11 @@ static void check_compare(struct check_entries *s)
         bytes += e->size;
     }
     (void)check_last_line(s, &line, UINT64_MAX);
+    uint32_t stray;
+    if (check_listing_stray(&s->listing, &stray))
+        say_uid(s, stray, "has listing fields outside the blocks, but is not there");
+    if (pb->folded != s->dir.folded)
+        say_box(s, "counts other UIDs as folded than the directory of its blocks");
     check_counter(s, "messages", pb->exists, exists);
     check_counter(s, "unseen messages", pb->unseen, unseen);
     check_counter(s, "deleted messages", pb->deleted, deleted);
@@ -239,6 +256,8 @@ static struct err check_read(struct check_entries *s)
     TRY(check_mailbox_kind(s->c, KEY_DIRECTORY, id, check_directory, s));
     TRY(check_mailbox_kind(s->c, KEY_BLOCK, id, check_block, s));
     TRY(check_mailbox_kind(s->c, KEY_OVERLAY, id, check_over, s));
+    s->listing = (struct check_listing){.mailbox = id, .dir = &s->dir};
+    TRY(check_mailbox_kind(s->c, KEY_LISTING, id, check_listing, s));
     return check_mailbox_kind(s->c, KEY_CHANGES, id, check_changes, s);
 }
 
@@ -262,6 +281,7 @@ struct err check_mailbox(struct checker *c, const struct check_box *box)
     free(s.dir.refs);
     free(s.entries);
     free(s.over);
+    free(s.listing.v);
     free(s.lines);
     return e;
 }

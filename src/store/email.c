@@ -43,6 +43,20 @@ static struct err email_keep(struct arena *a, struct str s, ProtobufCBinaryData 
     return OK;
 }
 
+struct err txn_email_listing(struct txn *t, struct txn_email *e, struct str *out)
+{
+    if (!e->listing.n) {
+        buf_clear(&t->scratch);
+        listing_of_record(row_bytes(e->pb->record), &t->scratch);
+        TRY(buf_err(&t->scratch));
+        e->listing = str_dup(&t->arena, buf_str(&t->scratch));
+        if (!e->listing.n)
+            return err_make(E_LIMIT, "an email exceeds the memory for a transaction");
+    }
+    *out = e->listing;
+    return OK;
+}
+
 static struct err email_content(struct txn *t, const struct new_email *e, Thurn__StoredEmail *pb)
 {
     pb->content = arena_array(&t->arena, Thurn__Piece *, 2);

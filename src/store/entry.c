@@ -9,6 +9,11 @@ void entries_free(struct entries *e)
     free(e->dir.refs);
     free(e->over);
     free(e->block);
+    for (size_t i = 0; i < LISTING_FIELDS; i++) {
+        if (e->columns[i])
+            listing_free(&e->columns[i]->l);
+        free(e->columns[i]);
+    }
     free(e);
 }
 
@@ -144,8 +149,7 @@ struct err entries_block(struct snap *s, struct entries *e, size_t at)
 
 /* ---------------------------------------------------------------------------- searching */
 
-/* The first block whose last UID is not below this one. */
-static size_t entries_block_of(const struct entries *e, uint32_t uid)
+size_t entries_block_of(const struct entries *e, uint32_t uid)
 {
     size_t lo = 0, hi = e->dir.n;
     while (lo < hi) {

@@ -10,7 +10,7 @@
  * may go down); flags and keywords are runs of (value, how often).
  */
 
-enum { BLOCK_FORMAT = 1, DIRECTORY_FORMAT = 1 };
+enum { BLOCK_FORMAT = 1, DIRECTORY_FORMAT = 2 };
 enum column { COL_UID = 1, COL_FLAGS, COL_KEYWORDS, COL_MODSEQ, COL_DATE, COL_SIZE, COL_EMAIL };
 
 static uint64_t zigzag(uint64_t difference)
@@ -195,7 +195,8 @@ struct err block_unpack_uids(struct str packed, account_id a, mailbox_id m, uint
 }
 
 /* A directory is format, account, mailbox, folded, count, and for each block the distances base
- * from the last of the block before, first from base, last from first, and the count. */
+ * from the last of the block before, first from base, last from first, the count, and how many rows
+ * more its listing columns have. */
 void directory_pack(struct buf *out, account_id a, mailbox_id m, const struct directory *d)
 {
     buf_varint(out, DIRECTORY_FORMAT);
@@ -210,6 +211,7 @@ void directory_pack(struct buf *out, account_id a, mailbox_id m, const struct di
         buf_varint(out, r->first - r->base);
         buf_varint(out, r->last - r->first);
         buf_varint(out, r->count);
+        buf_varint(out, r->listed - r->count);
         last = r->last;
     }
 }
@@ -217,15 +219,20 @@ void directory_pack(struct buf *out, account_id a, mailbox_id m, const struct di
 static struct block_ref block_ref_unpack(struct cur *in, uint32_t after)
 {
     uint64_t base = cur_varint(in), first = cur_varint(in), last = cur_varint(in);
-    uint64_t count = cur_varint(in);
+    uint64_t count = cur_varint(in), more = cur_varint(in);
     if (base == 0 || base > UINT32_MAX || first > UINT32_MAX || last > UINT32_MAX)
         cur_fail(in);
     base += after;
     first += base;
     last += first;
-    if (last > UINT32_MAX || count == 0 || count > ENTRY_BLOCK || count > last - first + 1)
+    if (last > UINT32_MAX || count == 0 || count > ENTRY_BLOCK || count > last - first + 1 ||
+        more > ENTRY_BLOCK - count)
         cur_fail(in);
-    return (struct block_ref){(uint32_t)base, (uint32_t)first, (uint32_t)last, (uint32_t)count};
+    return (struct block_ref){.base = (uint32_t)base,
+                              .first = (uint32_t)first,
+                              .last = (uint32_t)last,
+                              .count = (uint32_t)count,
+                              .listed = (uint32_t)(count + more)};
 }
 
 struct err directory_unpack(struct str packed, account_id a, mailbox_id m, struct directory *out)
@@ -237,7 +244,7 @@ struct err directory_unpack(struct str packed, account_id a, mailbox_id m, struc
     if (cur_varint(&in) != m.v)
         cur_fail(&in);
     uint64_t folded = cur_varint(&in), n = cur_varint(&in);
-    if (folded > UINT32_MAX || n > cur_left(&in) / 4)
+    if (folded > UINT32_MAX || n > cur_left(&in) / 5)
         cur_fail(&in);
     struct directory d = {.folded = (uint32_t)folded, .n = in.bad ? 0 : (size_t)n};
     d.refs = mem_alloc(d.n * sizeof *d.refs);

@@ -24,6 +24,9 @@ struct fold {
     size_t cap_refs;
     struct entry *rows; /* the block that is being made, and the tail behind it */
     size_t n_rows, cap_rows;
+    /* All rows are of this one block of before: its listing columns have them. */
+    const struct block_ref *only;
+    struct listing_column listing;
 };
 
 static void fold_free(struct fold *f)
@@ -31,6 +34,7 @@ static void fold_free(struct fold *f)
     free(f->items);
     free(f->dir.refs);
     free(f->rows);
+    listing_free(&f->listing);
 }
 
 /* The stored overlay and the pending changes as one list; of both for a UID, the pending one. */
@@ -78,10 +82,58 @@ static void fold_drop(struct fold *f, uint32_t base)
     struct key k;
     key_of_block(&k, f->t->account->id, f->id, base);
     batch_delete(&f->t->commit.batch, key_str(&k));
+    for (uint32_t field = 0; field < LISTING_FIELDS; field++) {
+        key_of_listing(&k, f->t->account->id, f->id, field + 1, base);
+        batch_delete(&f->t->commit.batch, key_str(&k));
+    }
+}
+
+/* The listing fields of a message that the transaction adds. */
+static bool fold_pending_row(msg_uid uid, struct str *out_row, void *arg)
+{
+    struct fold *f = arg;
+    size_t lo = 0, hi = f->n_items;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (f->items[mid].o.e.uid.v < uid.v)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    const struct pending *p =
+        lo < f->n_items && f->items[lo].o.e.uid.v == uid.v ? f->items[lo].pending : NULL;
+    return p && p->email && txn_email_listing(f->t, p->email, out_row).code == E_OK;
+}
+
+/* The listing columns of a block. */
+static struct err fold_columns(struct fold *f, const struct entry *rows, size_t n, uint32_t base)
+{
+    const struct listing_pending pending = {.find = fold_pending_row, .arg = f};
+    account_id account = f->t->account->id;
+    uint32_t uids[ENTRY_BLOCK];
+    struct buf column CLEANUP(buf_free) = {0};
+    for (size_t i = 0; i < n; i++)
+        uids[i] = rows[i].uid.v;
+    for (uint32_t i = 0; i < LISTING_FIELDS; i++) {
+        enum listing_field field = (enum listing_field)i;
+        TRY(listing_read(f->t->snap, f->entries, field, rows, n, &pending, &f->listing));
+        buf_clear(&column);
+        listing_pack(&column, account, f->id, field, uids, &f->listing);
+        struct key k;
+        key_of_listing(&k, account, f->id, i + 1, base);
+        batch_put(&f->t->commit.batch, key_str(&k), buf_str(&column));
+    }
+    return buf_err(&column);
+}
+
+/* Whether the columns of the block that the rows come from still serve it well. */
+static bool fold_keeps_columns(const struct fold *f, uint32_t base)
+{
+    return f->only && f->only->base == base && f->only->listed <= 2 * f->n_rows;
 }
 
 /* Writes the rows as blocks; the first keeps the base of the block that it replaces (0: none). */
-static void fold_flush(struct fold *f, uint32_t base)
+static struct err fold_flush(struct fold *f, uint32_t base)
 {
     struct batch *batch = &f->t->commit.batch;
     account_id account = f->t->account->id;
@@ -94,7 +146,12 @@ static void fold_flush(struct fold *f, uint32_t base)
         struct block_ref r = {.base = i == 0 && base ? base : rows[0].uid.v,
                               .first = rows[0].uid.v,
                               .last = rows[n - 1].uid.v,
-                              .count = (uint32_t)n};
+                              .count = (uint32_t)n,
+                              .listed = (uint32_t)n};
+        if (fold_keeps_columns(f, r.base))
+            r.listed = f->only->listed;
+        else
+            TRY(fold_columns(f, rows, n, r.base));
         buf_clear(&f->t->scratch);
         block_pack(&f->t->scratch, account, f->id, rows, n);
         key_of_block(&k, account, f->id, r.base);
@@ -102,6 +159,8 @@ static void fold_flush(struct fold *f, uint32_t base)
         fold_ref(f, r);
     }
     f->n_rows = 0;
+    f->only = NULL;
+    return OK;
 }
 
 /* Makes the rows of an old block, with the items up to its last UID laid over them. */
@@ -110,6 +169,7 @@ static struct err fold_block(struct fold *f, size_t at, size_t first, size_t end
     TRY(entries_block(f->t->snap, f->entries, at));
     const struct entries *e = f->entries;
     size_t row = 0;
+    f->only = f->n_rows ? NULL : &e->dir.refs[at];
     for (size_t i = first; i < end; i++) {
         struct fold_item *item = &f->items[i];
         uint32_t uid = item->o.e.uid.v;
@@ -157,13 +217,13 @@ static struct err fold_old(struct fold *f, size_t tail, size_t max_blocks, uint3
         bool join = !last && f->n_rows + old->refs[at + 1].count <= ENTRY_BLOCK / 2;
         if (extend || join)
             continue;
-        fold_flush(f, *base);
+        TRY(fold_flush(f, *base));
         *base = 0;
     }
     return i < tail ? err_make(E_CORRUPT, "the overlay changes an entry that no block has") : OK;
 }
 
-static struct err fold_all(struct fold *f, size_t max_blocks)
+static struct err fold_all(struct fold *f, const struct txn_box *b, size_t max_blocks)
 {
     size_t tail = 0; /* what is behind the blocks */
     while (tail < f->n_items && f->items[tail].o.e.uid.v <= f->entries->dir.folded)
@@ -172,13 +232,13 @@ static struct err fold_all(struct fold *f, size_t max_blocks)
     TRY(fold_old(f, tail, max_blocks, &base));
     for (size_t i = tail; i < f->n_items; i++) {
         struct fold_item *item = &f->items[i];
+        f->only = NULL;
         if (!item->o.dead)
             fold_row(f, &item->o.e);
         item->folded = true;
-        f->dir.folded = item->o.e.uid.v;
     }
-    fold_flush(f, base);
-    return OK;
+    f->dir.folded = b->pb.uidnext - 1;
+    return fold_flush(f, base);
 }
 
 static struct err fold_begin(struct fold *f, struct txn_box *b)
@@ -192,32 +252,39 @@ static struct err fold_begin(struct fold *f, struct txn_box *b)
     return OK;
 }
 
-/* Deletes what has been folded; if that is everything, a new generation begins. */
+/* What has been folded is deleted with its generation of the overlay; what has not begins the next,
+ * so that readers need not pass over what the index has deleted but not yet forgotten. */
 static void fold_overlay(struct fold *f, struct txn_box *b)
 {
     account_id account = f->t->account->id;
     struct batch *batch = &f->t->commit.batch;
-    size_t stored = 0, folded = 0;
-    for (size_t i = 0; i < f->n_items; i++) {
-        stored += f->items[i].stored;
-        folded += f->items[i].stored && f->items[i].folded;
-    }
     struct key k, to;
-    if (folded == stored) {
-        key_of_overlay(&k, account, f->id, b->pb.overlay_generation);
-        to = k;
-        key_end(&to);
-        batch_delete_range(batch, key_str(&k), key_str(&to));
-        b->pb.overlay_generation++;
-    }
-    for (size_t i = 0; i < f->n_items && folded < stored; i++) {
+    key_of_overlay(&k, account, f->id, b->pb.overlay_generation++);
+    to = k;
+    key_end(&to);
+    batch_delete_range(batch, key_str(&k), key_str(&to));
+    b->pb.overlay = 0;
+    for (size_t i = 0; i < f->n_items; i++) {
         const struct fold_item *item = &f->items[i];
-        if (!item->stored || !item->folded)
+        if (!item->stored || item->folded)
             continue;
         key_of_over(&k, account, f->id, b->pb.overlay_generation, item->o.e.uid);
-        batch_delete(batch, key_str(&k));
+        buf_clear(&f->t->scratch);
+        over_pack(&f->t->scratch, account, &item->o);
+        batch_put(batch, key_str(&k), buf_str(&f->t->scratch));
+        b->pb.overlay++;
     }
-    b->pb.overlay = stored - folded;
+}
+
+/* The listing fields of what came into blocks stand in their columns now. */
+static void fold_listing_rows(struct fold *f, struct txn_box *b)
+{
+    struct key from, to;
+    key_of_listing(&from, f->t->account->id, f->id, 0, f->entries->dir.folded + 1);
+    key_of_listing(&to, f->t->account->id, f->id, 0, f->dir.folded + 1);
+    if (f->dir.folded > f->entries->dir.folded)
+        batch_delete_range(&f->t->commit.batch, key_str(&from), key_str(&to));
+    b->pb.folded = f->dir.folded;
 }
 
 static void fold_directory(struct fold *f)
@@ -235,9 +302,10 @@ struct err txn_fold(struct txn *t, struct txn_box *b, size_t max_blocks)
     struct fold f = {.t = t, .id = {b->pb.id}};
     struct err result = fold_begin(&f, b);
     if (result.code == E_OK)
-        result = fold_all(&f, max_blocks);
+        result = fold_all(&f, b, max_blocks);
     if (result.code == E_OK) {
         fold_overlay(&f, b);
+        fold_listing_rows(&f, b);
         fold_directory(&f);
         b->changed = true;
     }

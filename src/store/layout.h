@@ -15,7 +15,8 @@
  *                                  change log stay for history
  *  h                               AccountHead
  *  i     end (64-bit)              a slot of history that is still kept: account, first modseq
- *  l     mailbox, base             (reserved) listing columns of a block
+ *  l     mailbox, column, base     a listing column of a block (listing_block.c)
+ *  l     mailbox, 0, UID           the listing fields of a message that no block has yet
  *  m     mailbox                   Mailbox
  *  n     name                      account, mailbox: the index of names
  *  o     mailbox, generation, UID  overlay: an entry that is new or changed, or a tombstone
@@ -30,7 +31,7 @@
  * "account" in a value that is no protobuf message is a varint at its beginning. Every value names
  * its account and is checked against its key's when it is read.
  *
- * Entries. The overlay is what stands under the mailbox's overlay_generation. Folding all of it
+ * Entries. The overlay is what stands under the mailbox's overlay_generation. Each folding
  * begins a new one, so that readers do not have to pass over keys that the index has deleted but
  * not yet forgotten.
  *
@@ -42,6 +43,9 @@
  * History. The first change behind the end of a slot begins the next one. When the end of a slot is
  * longer ago than history is kept, everything that changed below the first modseq of the next slot
  * (if there is none: up to the head's) is let go in pieces, and then the slot's own keys.
+ *
+ * Listing. A block's columns have its base. They may have rows that the block has no more: they are
+ * written anew only when messages come in, or when most of their rows are of no use.
  */
 #ifndef THURN_STORE_LAYOUT_H
 #define THURN_STORE_LAYOUT_H
@@ -74,6 +78,7 @@ enum {
     MAILBOX_NAME_MAX = 1000, /* bytes */
     FREE_KEY_MAX = 1024,
     OVERLAY_FOLD = 512,  /* entries outside the blocks from which on folding is worth it */
+    LISTING_FOLD = 128,  /* new messages from which on it is, as their listing fields stand apart */
     OVERLAY_MAX = 4096,  /* beyond this a commit folds by itself, so that readers stay quick */
     FOLD_BLOCKS = 64,    /* old blocks that one piece of maintenance rewrites at most */
     CHANGES_CHUNK = 1024 /* lines in one value of the change log */
@@ -107,6 +112,18 @@ static inline void key_of_u64(struct key *k, account_id a, enum key_kind kind, u
 static inline void key_of_block(struct key *k, account_id a, mailbox_id m, uint32_t base)
 {
     key_of_u32(k, a, KEY_BLOCK, m.v);
+    key_u32(k, base);
+}
+/* A column: its field + 1; 0: rows outside the blocks, under their UIDs. */
+static inline void key_of_column(struct key *k, account_id a, mailbox_id m, uint32_t column)
+{
+    key_of_u32(k, a, KEY_LISTING, m.v);
+    key_u32(k, column);
+}
+static inline void key_of_listing(struct key *k, account_id a, mailbox_id m, uint32_t column,
+                                  uint32_t base)
+{
+    key_of_column(k, a, m, column);
     key_u32(k, base);
 }
 /* The beginning of all keys of an overlay. */

@@ -67,6 +67,8 @@ struct box *account_box(struct account *a, mailbox_id id); /* or NULL */
 void account_box_put(struct account *a, const Thurn__Mailbox *pb, struct str packed, bool deep);
 void account_box_drop(struct account *a, mailbox_id id);
 void account_look_at_overlays(struct account *a);
+/* Whether entries outside the blocks are worth being moved into them. */
+bool box_wants_fold(const Thurn__Mailbox *pb);
 /* The mark for a mailbox record about to be written; 0 if no session has looked yet. */
 uint32_t account_recent_mark(struct account *a, mailbox_id m);
 
@@ -75,6 +77,9 @@ uint32_t account_recent_mark(struct account *a, mailbox_id m);
 /* Unpacks a record into the arena and compares its account. E_CORRUPT; E_LIMIT: arena too small. */
 MUST_CHECK struct err row_unpack(const ProtobufCMessageDescriptor *type, struct str packed,
                                  account_id account, struct arena *a, void *out_message);
+/* The same for a message that names no account. */
+MUST_CHECK struct err row_unpack_any(const ProtobufCMessageDescriptor *type, struct str packed,
+                                     struct arena *a, void *out_message);
 void row_pack(struct buf *out, const void *message);
 /* Packs under the key. */
 void row_put(struct batch *b, const struct key *k, const void *message);
@@ -86,6 +91,8 @@ MUST_CHECK struct err row_get(struct view *v, const struct key *k,
                               struct arena *a, void *out_message);
 struct str row_bytes(ProtobufCBinaryData d);
 ProtobufCBinaryData row_data(struct str s);
+
+struct entries;
 
 /* -- snapshots -- */
 
@@ -106,6 +113,7 @@ struct snap *snap_open_txn(struct account *a);
 struct block_ref {
     uint32_t base; /* in the block's key; never above `first`, and above the block before */
     uint32_t first, last, count;
+    uint32_t listed; /* rows of its listing columns: at least `count` */
 };
 struct directory {
     uint32_t folded; /* living UIDs up to here are in blocks */
@@ -133,7 +141,58 @@ void over_pack(struct buf *out, account_id a, const struct over *o);
 /* The UID comes from the key. */
 MUST_CHECK struct err over_unpack(struct str packed, account_id a, msg_uid uid, struct over *out);
 
+/* -- listing fields (listing_block.c): pure functions on bytes -- */
+
+/* One field of one message. */
+struct listing_row {
+    struct str text; /* with NULs between its parts */
+    bool partial;
+    int64_t time;
+    int16_t zone;
+};
+void listing_add(struct listing_column *l, const struct listing_row *row);
+/* Its text is valid until the listing changes. */
+struct listing_row listing_at(const struct listing_column *l, size_t i);
+void listing_clear(struct listing_column *l);
+
+/* A column: the rows of a listing with their UIDs, which ascend. */
+void listing_pack(struct buf *out, account_id a, mailbox_id m, enum listing_field field,
+                  const uint32_t *uids, const struct listing_column *l);
+/* E_CORRUPT unless everything in it is as listing_pack writes it. `uids` has room for ENTRY_BLOCK.
+ */
+MUST_CHECK struct err listing_unpack(struct str packed, account_id a, mailbox_id m,
+                                     enum listing_field field, uint32_t *uids,
+                                     struct listing_column *out);
+/* A message outside the blocks: all its fields one after the other. A value is the account, and
+ * then the row. */
+void listing_row_pack(struct buf *out, const struct listing_row fields[LISTING_FIELDS]);
+MUST_CHECK struct err listing_row_unpack(struct str row, struct listing_row out[LISTING_FIELDS]);
+MUST_CHECK struct err listing_value_unpack(struct str value, account_id a,
+                                           struct listing_row out[LISTING_FIELDS]);
+
+/* -- listing fields of messages (listing.c) -- */
+
+/* The row of an email with this record. */
+void listing_of_record(struct str record, struct buf *out);
+/* Rows that a transaction has not written yet. */
+struct listing_pending {
+    bool (*find)(msg_uid uid, struct str *out_row, void *arg);
+    void *arg;
+};
+/* As snap_listing; `pending` may be NULL and is asked for UIDs that the snapshot does not have. */
+MUST_CHECK struct err listing_read(struct snap *s, struct entries *e, enum listing_field field,
+                                   const struct entry *rows, size_t n,
+                                   const struct listing_pending *pending,
+                                   struct listing_column *out);
+
 /* -- reading entries (entry.c) -- */
+
+/* A listing column of one block. */
+struct block_column {
+    uint32_t base; /* of the block; 0: none */
+    uint32_t uids[ENTRY_BLOCK];
+    struct listing_column l;
+};
 
 struct entries {
     mailbox_id id;
@@ -150,6 +209,7 @@ struct entries {
     size_t block_at; /* index in dir; SIZE_MAX: none */
     struct entry *block;
     size_t n_block;
+    struct block_column *columns[LISTING_FIELDS]; /* read last, or NULL */
 };
 void entries_free(struct entries *e);
 /* Ready for reading this mailbox, which must exist; E_NOTFOUND. */
@@ -159,6 +219,8 @@ struct entries *entries_known(struct snap *s, const Thurn__Mailbox *pb);
 MUST_CHECK struct err entries_directory(struct snap *s, struct entries *e);
 MUST_CHECK struct err entries_overlay(struct snap *s, struct entries *e, uint32_t from);
 MUST_CHECK struct err entries_block(struct snap *s, struct entries *e, size_t at);
+/* The first block whose last UID is not below this one; e->dir.n if there is none. */
+size_t entries_block_of(const struct entries *e, uint32_t uid);
 
 /* Where an entry stands. */
 struct found {
@@ -174,6 +236,7 @@ struct pending {
     struct entry before, after;
     bool had_before, alive;
     bool in_block, in_overlay; /* where `before` stands */
+    struct txn_email *email;   /* of an entry that this transaction adds */
 };
 struct txn_box {
     Thurn__Mailbox pb;
@@ -188,6 +251,7 @@ struct txn_box {
 struct txn_email {
     Thurn__StoredEmail *pb;
     struct str text;
+    struct str listing; /* packed row; empty: not made yet */
     struct body *body;
     bool fresh;
 };
@@ -222,6 +286,8 @@ MUST_CHECK struct err txn_email_get(struct txn *t, email_id id, struct txn_email
 /* One dead entry that showed it is gone for good; with the last of them the email goes, its text
  * and its bodies. E_CORRUPT. */
 MUST_CHECK struct err txn_email_release(struct txn *t, email_id id);
+/* The packed listing fields of an email. E_LIMIT. */
+MUST_CHECK struct err txn_email_listing(struct txn *t, struct txn_email *e, struct str *out);
 void txn_emails_write(struct txn *t);
 void txn_changes_write(struct txn *t, struct txn_box *b);
 /* Puts pending changes into the overlay, or into blocks if the overlay would become too long. */

@@ -30,8 +30,8 @@ static uint64_t row_account(const ProtobufCMessageDescriptor *type, const Protob
     return v;
 }
 
-struct err row_unpack(const ProtobufCMessageDescriptor *type, struct str packed, account_id account,
-                      struct arena *a, void *out_message)
+struct err row_unpack_any(const ProtobufCMessageDescriptor *type, struct str packed,
+                          struct arena *a, void *out_message)
 {
     struct row_memory memory = {.arena = a};
     ProtobufCAllocator allocator = {
@@ -40,6 +40,15 @@ struct err row_unpack(const ProtobufCMessageDescriptor *type, struct str packed,
     if (!m)
         return memory.full ? err_make(E_LIMIT, "a record exceeds the memory for it")
                            : err_make(E_CORRUPT, "a stored record cannot be unpacked");
+    *(ProtobufCMessage **)out_message = m;
+    return OK;
+}
+
+struct err row_unpack(const ProtobufCMessageDescriptor *type, struct str packed, account_id account,
+                      struct arena *a, void *out_message)
+{
+    ProtobufCMessage *m;
+    TRY(row_unpack_any(type, packed, a, &m));
     if (row_account(type, m) != account.v)
         return err_make(E_CORRUPT, "a stored record belongs to another account");
     *(ProtobufCMessage **)out_message = m;

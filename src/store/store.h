@@ -156,6 +156,36 @@ struct uid_run {
 MUST_CHECK struct err snap_uids(struct snap *s, mailbox_id m, msg_uid from, struct arena *a,
                                 struct uid_run **out, size_t *out_n);
 
+/* What header SEARCH, SORT and listings need of a message stands in columns beside the entries, one
+ * for each field, so that no email need be read. */
+enum listing_field {
+    LISTING_FROM, /* "Name <local@domain>", or a group's name; NUL between addresses */
+    LISTING_TO,
+    LISTING_CC,
+    LISTING_BCC,
+    LISTING_SUBJECT,    /* decoded */
+    LISTING_MESSAGE_ID, /* the field's whole value without the space before it */
+    LISTING_SENT,       /* the Date field: the only one that is no text */
+};
+enum { LISTING_FIELDS = LISTING_SENT + 1, LISTING_TEXT_MAX = 1000 };
+/* One field of up to ENTRY_BLOCK messages. Begins as {0}, may be used again, ends with listing_free.
+ */
+struct listing_column {
+    size_t n;
+    struct buf text;           /* rows one after the other, each with a NUL behind it */
+    uint32_t end[ENTRY_BLOCK]; /* where a row ends, its NUL included */
+    /* The row is not the whole value, but a beginning of it (perhaps empty): what else there is can
+     * be read from the email's record only. */
+    bool partial[ENTRY_BLOCK];
+    int64_t time[ENTRY_BLOCK]; /* of LISTING_SENT: seconds since 1970; 0: no date */
+    int16_t zone[ENTRY_BLOCK]; /* minutes east of UTC */
+};
+void listing_free(struct listing_column *l);
+/* The field of the entries e[0] to e[n - 1], n <= ENTRY_BLOCK, which this snapshot has shown of this
+ * mailbox, in the order of their UIDs. */
+MUST_CHECK struct err snap_listing(struct snap *s, mailbox_id m, enum listing_field field,
+                                   const struct entry *e, size_t n, struct listing_column *out);
+
 /* What happened in a mailbox after a modseq, one line per UID with its latest modseq, in the
  * order of modseqs: from the change log. */
 struct change {

@@ -239,7 +239,7 @@ static void txn_publish(struct txn *t)
             account_box_drop(a, (mailbox_id){b->pb.id});
         else if (b->changed || b->n)
             account_box_put(a, &b->pb, b->packed, b->deep);
-        if (!b->deleted && b->pb.overlay > OVERLAY_FOLD)
+        if (!b->deleted && box_wants_fold(&b->pb))
             atomic_store(&a->wants, true);
     }
     if (t->done_expired)

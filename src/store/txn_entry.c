@@ -87,6 +87,7 @@ struct err txn_entry_add(struct txn *t, mailbox_id m, email_id email, uint32_t f
     e->pb->refs++;
     struct pending *p = pending_insert(b, b->n);
     p->alive = true;
+    p->email = e;
     p->after = (struct entry){.uid = {b->pb.uidnext++},
                               .flags = flags,
                               .keywords = keywords,
@@ -137,6 +138,27 @@ static struct over over_of(const struct pending *p)
     return (struct over){.e = p->after, .dead = !p->alive};
 }
 
+/* The listing fields of a message that comes go beside the overlay; those of one that goes while it
+ * is in no block go with it. */
+static struct err listing_write(struct txn *t, struct txn_box *b, const struct pending *p)
+{
+    struct key k;
+    if (p->email ? !p->alive : p->alive || p->in_block)
+        return OK;
+    key_of_listing(&k, t->account->id, (mailbox_id){b->pb.id}, 0, p->after.uid.v);
+    if (!p->email) {
+        batch_delete(&t->commit.batch, key_str(&k));
+        return OK;
+    }
+    struct str row;
+    TRY(txn_email_listing(t, p->email, &row));
+    buf_clear(&t->scratch);
+    buf_varint(&t->scratch, t->account->id.v);
+    buf_put(&t->scratch, row);
+    batch_put(&t->commit.batch, key_str(&k), buf_str(&t->scratch));
+    return OK;
+}
+
 struct err txn_entries_write(struct txn *t, struct txn_box *b)
 {
     if (b->pb.overlay + b->n > OVERLAY_MAX)
@@ -156,6 +178,7 @@ struct err txn_entries_write(struct txn *t, struct txn_box *b)
             batch_delete(&t->commit.batch, key_str(&k));
             b->pb.overlay--;
         }
+        TRY(listing_write(t, b, p));
     }
     return OK;
 }

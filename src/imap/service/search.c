@@ -31,6 +31,29 @@ static enum search_round round_of(Thurn__SearchOp op)
     }
 }
 
+/* Which column answers a term; false if none does. */
+static bool listing_field_of(const struct term *t, enum listing_field *out)
+{
+    switch (t->op) {
+    case THURN__SEARCH_OP__SEARCH_FROM: *out = LISTING_FROM; return true;
+    case THURN__SEARCH_OP__SEARCH_TO: *out = LISTING_TO; return true;
+    case THURN__SEARCH_OP__SEARCH_CC: *out = LISTING_CC; return true;
+    case THURN__SEARCH_OP__SEARCH_BCC: *out = LISTING_BCC; return true;
+    case THURN__SEARCH_OP__SEARCH_SUBJECT: *out = LISTING_SUBJECT; return true;
+    case THURN__SEARCH_OP__SEARCH_SENTBEFORE:
+    case THURN__SEARCH_OP__SEARCH_SENTON:
+    case THURN__SEARCH_OP__SEARCH_SENTSINCE: *out = LISTING_SENT; return true;
+    case THURN__SEARCH_OP__SEARCH_HEADER: break;
+    default: return false;
+    }
+    /* The column has the id without the white space around it. */
+    *out = LISTING_MESSAGE_ID;
+    for (size_t i = 0; i < t->needle.folded.n; i++)
+        if (t->needle.folded.p[i] <= ' ')
+            return false;
+    return str_ieq(t->name, STR("message-id"));
+}
+
 static struct err term_compile(const Thurn__SearchNode *n, const struct view *v, struct arena *a,
                                struct program *p, struct term *t)
 {
@@ -46,7 +69,9 @@ static struct err term_compile(const Thurn__SearchNode *n, const struct view *v,
         return OK;
     if (t->round == SEARCH_CONTENT && ++p->n_texts > SEARCH_TEXTS)
         return err_make(E_LIMIT, "too many search texts");
-    return needle_make(pb_str(n->text), a, &t->needle);
+    TRY(needle_make(pb_str(n->text), a, &t->needle));
+    t->cost = listing_field_of(t, &t->field) ? COST_LISTING : COST_CONTENT;
+    return OK;
 }
 
 static uint32_t children_of(const Thurn__SearchNode *n)
@@ -70,8 +95,11 @@ static struct err node_compile(const Thurn__ImapSearch *in, const struct view *v
     const Thurn__SearchNode *n = in->nodes[p->n];
     struct term *t = &p->terms[p->n++];
     TRY(term_compile(n, v, a, p, t));
-    for (uint32_t i = children_of(n); i > 0; i--)
+    for (uint32_t i = children_of(n); i > 0; i--) {
+        size_t child = p->n;
         TRY(node_compile(in, v, a, depth + 1, p));
+        t->cost = MAX(t->cost, p->terms[child].cost);
+    }
     t->end = p->n;
     return OK;
 }
@@ -124,13 +152,17 @@ static int64_t day_of(int64_t seconds)
     return seconds / DAY - (seconds % DAY < 0);
 }
 
-static bool term_in_entry(const struct term *t, const struct candidate *c)
+static bool is_recent(const struct imap_session *s, const struct entry *e)
 {
-    const struct entry *e = &c->entry;
+    return view_seq(&s->recent, e->uid).v != 0;
+}
+
+bool term_in_entry(const struct term *t, const struct imap_session *s, const struct entry *e)
+{
     int64_t day = day_of(e->internal_date);
     switch (t->op) {
     case THURN__SEARCH_OP__SEARCH_FLAG:
-        return t->number == THURN__SYSTEM_FLAG__FLAG_RECENT ? c->recent
+        return t->number == THURN__SYSTEM_FLAG__FLAG_RECENT ? is_recent(s, e)
                                                             : (e->flags & t->number) != 0;
     case THURN__SEARCH_OP__SEARCH_KEYWORD: return (e->keywords & t->keyword) != 0;
     case THURN__SEARCH_OP__SEARCH_SET: return uid_set_has(&t->set, e->uid);
@@ -140,8 +172,8 @@ static bool term_in_entry(const struct term *t, const struct candidate *c)
     case THURN__SEARCH_OP__SEARCH_ON: return day == t->date;
     case THURN__SEARCH_OP__SEARCH_SINCE: return day >= t->date;
     case THURN__SEARCH_OP__SEARCH_NEW:
-        return c->recent && !(e->flags & THURN__SYSTEM_FLAG__FLAG_SEEN);
-    case THURN__SEARCH_OP__SEARCH_OLD: return !c->recent;
+        return is_recent(s, e) && !(e->flags & THURN__SYSTEM_FLAG__FLAG_SEEN);
+    case THURN__SEARCH_OP__SEARCH_OLD: return !is_recent(s, e);
     case THURN__SEARCH_OP__SEARCH_MODSEQ: return e->modseq.v >= t->number;
     default: return t->op == THURN__SEARCH_OP__SEARCH_ALL;
     }
@@ -180,7 +212,7 @@ static enum answer term_eval(const struct program *p, size_t at, struct candidat
     }
     if (t->round > round)
         return UNKNOWN;
-    bool yes = t->round == SEARCH_ENTRY    ? term_in_entry(t, c)
+    bool yes = t->round == SEARCH_ENTRY    ? term_in_entry(t, c->session, &c->entry)
                : t->round == SEARCH_RECORD ? term_in_envelope(t, c)
                                            : term_in_content(t, c);
     return yes ? YES : NO;
@@ -221,6 +253,7 @@ struct searching {
     struct program program;
     struct uid_set all;
     struct cursor cursor;
+    struct search_batch batch;
     struct finder finder;
     struct arena message;
     uint32_t numbers[SEARCH_NUMBERS];
@@ -233,6 +266,7 @@ struct searching {
 static void searching_release(void *state)
 {
     struct searching *se = state;
+    search_batch_free(&se->batch);
     finder_free(&se->finder);
     arena_free(&se->message);
 }
@@ -309,36 +343,62 @@ static bool numbers_send(struct imap_session *s, struct searching *se, bool last
            command_send(s, RPC_IMAP_NUMBERS, &m.base, (struct str){0}, m.n_numbers * 4);
 }
 
-static void search_message(struct imap_session *s, struct searching *se, struct snap *snap,
-                           const struct entry *e)
+static void search_found(struct imap_session *s, struct searching *se, const struct entry *e)
 {
     const Thurn__ImapSearch *search = (const void *)s->cmd.frame->message;
+    uint32_t number = search->uid ? e->uid.v : view_seq(&s->view, e->uid).v;
+    found_add(&se->found, number, e->modseq);
+    if (!search->returns || search->returns & THURN__SEARCH_RETURN__RETURN_ALL)
+        se->numbers[se->n_numbers++] = number;
+}
+
+/* Asks the message itself. */
+static bool search_message(struct imap_session *s, struct searching *se, struct snap *snap,
+                           const struct entry *e)
+{
     bool match = false;
     struct candidate c = {.session = s,
                           .snap = snap,
                           .entry = *e,
-                          .recent = view_seq(&s->recent, e->uid).v != 0,
                           .arena = &se->message,
                           .finder = &se->finder,
                           .piece = se->piece};
     struct err failed = program_match(&se->program, &c, &match);
     if (c.email)
         arena_free(&se->message);
-    if (failed.code != E_OK) {
-        se->damaged = true;
-        log_error("imap.message_unreadable", LF_U64("account", s->account_id.v),
-                  LF_U64("mailbox", s->at.mailbox.v), LF_U64("uid", e->uid.v), LF_ERR(failed));
-    } else if (match) {
-        uint32_t number = search->uid ? e->uid.v : view_seq(&s->view, e->uid).v;
-        found_add(&se->found, number, e->modseq);
-        if (!search->returns || search->returns & THURN__SEARCH_RETURN__RETURN_ALL)
-            se->numbers[se->n_numbers++] = number;
+    if (failed.code == E_OK)
+        return match;
+    se->damaged = true;
+    log_error("imap.message_unreadable", LF_U64("account", s->account_id.v),
+              LF_U64("mailbox", s->at.mailbox.v), LF_U64("uid", e->uid.v), LF_ERR(failed));
+    return false;
+}
+
+/* What is left of a batch when the slice is used up is read again. */
+static struct err searching_batch(struct imap_session *s, struct searching *se, struct snap *snap,
+                                  bool *more)
+{
+    const Thurn__ImapSearch *search = (const void *)s->cmd.frame->message;
+    struct search_batch *b = &se->batch;
+    TRY(cursor_take(&se->cursor, snap, s->at.mailbox, &s->view, b->rows, ENTRY_BLOCK, &b->n));
+    TRY(search_batch_answer(&se->program, s, snap, b));
+    *more = b->n > 0;
+    bool full = false;
+    for (size_t i = 0; i < b->n && *more && !full; i++) {
+        bool open = !bits_has(&b->yes, i) && !bits_has(&b->no, i);
+        if (open ? search_message(s, se, snap, &b->rows[i]) : bits_has(&b->yes, i))
+            search_found(s, se, &b->rows[i]);
+        if (search->returns == THURN__SEARCH_RETURN__RETURN_MIN && se->found.count)
+            *more = false;
+        full = se->n_numbers == SEARCH_NUMBERS || (open && command_must_yield(s));
+        if (full)
+            cursor_back(&se->cursor, b->rows[i].uid);
     }
+    return OK;
 }
 
 static struct err searching_slice(struct imap_session *s, struct searching *se, bool *more)
 {
-    const Thurn__ImapSearch *search = (const void *)s->cmd.frame->message;
     check(se);
     struct snap *snap;
     Thurn__Mailbox *m;
@@ -349,12 +409,7 @@ static struct err searching_slice(struct imap_session *s, struct searching *se, 
     program_set_keywords(&se->program, m);
     cursor_rest(&se->cursor);
     do {
-        struct entry e;
-        TRY(cursor_next(&se->cursor, snap, s->at.mailbox, &s->view, &e, more));
-        if (*more)
-            search_message(s, se, snap, &e);
-        if (search->returns == THURN__SEARCH_RETURN__RETURN_MIN && se->found.count)
-            *more = false;
+        TRY(searching_batch(s, se, snap, more));
         if ((!*more || se->n_numbers == SEARCH_NUMBERS) && !numbers_send(s, se, !*more))
             return err_make(E_CLOSED, "the client's channel is gone");
     } while (*more && !command_must_yield(s));

@@ -1,7 +1,10 @@
 /*
- * A search program (proto/rpc.proto, SearchNode) made ready for many messages, and its answer for
- * one message. A message is asked in three rounds of rising cost, and the next round takes place
- * only if the one before could not decide.
+ * A search program (proto/rpc.proto, SearchNode) made ready for many messages.
+ *
+ * It is answered for a batch of messages at once, from the entries and the listing columns, cheap
+ * terms first and dear ones for those messages only that they decide about. What that leaves open
+ * is asked of each message: in rounds of rising cost, of which the next takes place only if the one
+ * before could not decide. The columns never say anything else than the messages would.
  */
 #ifndef THURN_IMAP_SERVICE_SEARCH_H
 #define THURN_IMAP_SERVICE_SEARCH_H
@@ -15,10 +18,18 @@ enum search_round {
     SEARCH_CONTENT, /* header bytes and text */
 };
 
+enum search_cost {
+    COST_ENTRY,
+    COST_LISTING, /* a listing column answers, for nearly all messages */
+    COST_CONTENT, /* only the message itself can answer */
+};
+
 struct term {
     Thurn__SearchOp op;
-    enum search_round round; /* in which it can be answered */
-    size_t end;              /* index behind its children */
+    enum search_round round;  /* in which it can be answered */
+    enum search_cost cost;    /* of it and its children for a batch */
+    enum listing_field field; /* of COST_LISTING */
+    size_t end;               /* index behind its children */
     uint64_t number;
     int32_t date;
     uint64_t keyword; /* bit in the mailbox, 0: no message has it */
@@ -39,7 +50,6 @@ struct candidate {
     struct imap_session *session;
     struct snap *snap;
     struct entry entry;
-    bool recent;
     struct arena *arena;
     struct finder *finder;
     uint8_t *piece; /* SEARCH_PIECE bytes to read into */
@@ -57,9 +67,37 @@ MUST_CHECK struct err program_compile(const Thurn__ImapSearch *in, const struct 
 void program_set_keywords(struct program *p, const Thurn__Mailbox *m);
 /* A set that every match is in; NULL if the program names none. */
 const struct uid_set *program_scope(const struct program *p, const struct view *v);
+/* One bit for each message of a batch. */
+struct bits {
+    uint64_t w[ENTRY_BLOCK / 64];
+};
+static inline bool bits_has(const struct bits *b, size_t i)
+{
+    return b->w[i / 64] >> (i % 64) & 1;
+}
+static inline void bits_set(struct bits *b, size_t i)
+{
+    b->w[i / 64] |= UINT64_C(1) << (i % 64);
+}
+/* Messages in the order of their UIDs. Begins as {0}, ends with search_batch_free. */
+struct search_batch {
+    struct entry rows[ENTRY_BLOCK];
+    size_t n;
+    struct bits yes, no; /* what search_batch_answer found out */
+    struct entry asked[ENTRY_BLOCK];
+    struct listing_column column;
+    struct finder finder;
+};
+void search_batch_free(struct search_batch *b);
+/* Answers the program for the batch as far as entries and listing columns can. */
+MUST_CHECK struct err search_batch_answer(const struct program *p, const struct imap_session *s,
+                                          struct snap *snap, struct search_batch *b);
 /* Whether the message matches. */
 MUST_CHECK struct err program_match(const struct program *p, struct candidate *c, bool *out);
 
+/* The terms on entries and dates. */
+bool term_in_entry(const struct term *t, const struct imap_session *s, const struct entry *e);
+bool term_in_date(const struct term *t, int64_t time, int32_t zone);
 /* The terms on envelope and content. */
 bool term_in_envelope(const struct term *t, struct candidate *c);
 bool term_in_content(const struct term *t, struct candidate *c);

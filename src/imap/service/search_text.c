@@ -8,11 +8,11 @@ enum { DAY = 86400 };
  */
 
 /* RFC 3501: "disregarding time and timezone", so the day that stands in the header. */
-static bool term_sent(const struct term *t, const Thurn__Envelope *e)
+bool term_in_date(const struct term *t, int64_t time, int32_t zone)
 {
-    if (e->date_time == 0)
+    if (time == 0)
         return false;
-    int64_t local = e->date_time + (int64_t)e->date_zone * 60;
+    int64_t local = time + (int64_t)zone * 60;
     int64_t day = local / DAY - (local % DAY < 0);
     switch (t->op) {
     case THURN__SEARCH_OP__SEARCH_SENTBEFORE: return day < t->date;
@@ -61,7 +61,7 @@ bool term_in_envelope(const struct term *t, struct candidate *c)
     case THURN__SEARCH_OP__SEARCH_CC: return in_addresses(c->finder, &t->needle, e->cc, e->n_cc);
     case THURN__SEARCH_OP__SEARCH_BCC: return in_addresses(c->finder, &t->needle, e->bcc, e->n_bcc);
     case THURN__SEARCH_OP__SEARCH_SUBJECT: return in_subject(c->finder, &t->needle, e);
-    default: return term_sent(t, e);
+    default: return term_in_date(t, e->date_time, e->date_zone);
     }
 }
 

@@ -220,3 +220,25 @@ struct err cursor_next(struct cursor *c, struct snap *snap, mailbox_id mailbox,
             return OK;
     }
 }
+
+void cursor_back(struct cursor *c, msg_uid uid)
+{
+    cursor_rest(c);
+    c->range = 0;
+    c->next = uid.v + 1;
+}
+
+struct err cursor_take(struct cursor *c, struct snap *snap, mailbox_id mailbox,
+                       const struct view *v, struct entry *out, size_t max, size_t *out_n)
+{
+    bool found = true;
+    size_t n = 0;
+    while (n < max) {
+        TRY(cursor_next(c, snap, mailbox, v, &out[n], &found));
+        if (!found)
+            break;
+        n++;
+    }
+    *out_n = n;
+    return OK;
+}

@@ -57,6 +57,12 @@ struct cursor {
 MUST_CHECK struct err cursor_init(struct cursor *c, const struct uid_set *set, const struct view *v,
                                   struct arena *a);
 void cursor_rest(struct cursor *c);
+/* Goes on behind this UID, which the cursor has been beyond. */
+void cursor_back(struct cursor *c, msg_uid uid);
+/* Up to `max` messages; none at the end. */
+MUST_CHECK struct err cursor_take(struct cursor *c, struct snap *snap, mailbox_id mailbox,
+                                  const struct view *v, struct entry *out, size_t max,
+                                  size_t *out_n);
 /* The next message; false at the end. */
 MUST_CHECK struct err cursor_next(struct cursor *c, struct snap *snap, mailbox_id mailbox,
                                   const struct view *v, struct entry *out, bool *found);

@@ -265,6 +265,30 @@ static void same_counters(struct snap *s, const struct ref_box *b)
     arena_free(&a);
 }
 
+/* The columns say what the messages do. */
+static void same_listing(const struct ref *r, struct snap *s, const struct ref_box *b,
+                         const struct entry *list, size_t n)
+{
+    struct listing_column *subject = mem_alloc(sizeof *subject), *sent = mem_alloc(sizeof *sent);
+    for (size_t at = 0; at < n; at += ENTRY_BLOCK) {
+        size_t some = MIN(n - at, (size_t)ENTRY_BLOCK);
+        assert_ok(snap_listing(s, b->id, LISTING_SUBJECT, list + at, some, subject));
+        assert_ok(snap_listing(s, b->id, LISTING_SENT, list + at, some, sent));
+        assert_int_equal(subject->n, some);
+        for (size_t i = 0, from = 0; i < some; from = subject->end[i++]) {
+            struct str text = str_c(r->text[b->e[list[at + i].uid.v].text]);
+            assert_false(subject->partial[i] || sent->partial[i]);
+            assert_true(str_eq(str_sub(buf_str(&subject->text), from, subject->end[i] - 1), text));
+            assert_int_equal(sent->time[i], text.n * 1000);
+            assert_int_equal(sent->zone[i], -60);
+        }
+    }
+    listing_free(subject);
+    listing_free(sent);
+    free(subject);
+    free(sent);
+}
+
 static void same_list(struct ref *r, struct snap *s, const struct ref_box *b, uint32_t from,
                       uint32_t to, size_t max)
 {
@@ -278,6 +302,7 @@ static void same_list(struct ref *r, struct snap *s, const struct ref_box *b, ui
             same_entry(b, &list[i]);
             uid++;
         }
+        same_listing(r, s, b, list, n);
     }
     for (; uid < b->uidnext && uid <= to; uid++)
         assert_false(b->e[uid].alive);

@@ -214,8 +214,17 @@ static void results_stop_and_go_on(void **state)
     node_text(&s, OP(SUBJECT), "", "second");
     ask(c, RPC_IMAP_SEARCH, &s.m.base);
     arena_free(&s.a);
-    assert_true(c->yields > 5000);
+    assert_true(c->yields > 10); /* the columns answer for many messages at once */
     const char *said = client_said(c);
+    assert_memory_equal(said, "n[2 5 8 11 14 ", 14);
+    assert_non_null(strstr(said, " 6143] ok"));
+    search_begin(&s, false);
+    node_text(&s, OP(HEADER), "subject", "second");
+    c->yields = 0;
+    ask(c, RPC_IMAP_SEARCH, &s.m.base);
+    arena_free(&s.a);
+    assert_true(c->yields > 5000); /* each message is asked */
+    said = client_said(c);
     assert_memory_equal(said, "n[2 5 8 11 14 ", 14);
     assert_non_null(strstr(said, " 6143] ok"));
     client_free(c);

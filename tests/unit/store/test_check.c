@@ -257,6 +257,65 @@ static void a_body_that_is_nowhere_is_found(void **state)
     finds(h, "body 3: an email needs it, but it is nowhere");
 }
 
+/* furnish() has one block of 512 rows from UID 1 on, and another. */
+static void damage_column(struct batch *b, struct view *v)
+{
+    struct key k;
+    key_of_listing(&k, ALICE, INBOX, LISTING_SUBJECT + 1, 1);
+    struct str value = value_of(v, &k);
+    uint8_t *changed = mem_alloc(value.n);
+    memcpy(changed, value.p, value.n);
+    changed[value.n - 2] ^= 1;
+    batch_put(b, key_str(&k), str_of(changed, value.n));
+    free(changed);
+    arena_free(&damage_arena);
+}
+
+static void a_column_that_says_something_else_is_found(void **state)
+{
+    struct house *h = *state;
+    furnish(h);
+    plant(h, damage_column);
+    finds(h, "UID 512: has listing fields that its email does not have");
+}
+
+static void damage_lost_column(struct batch *b, struct view *v)
+{
+    (void)v;
+    struct key k;
+    key_of_listing(&k, ALICE, INBOX, LISTING_FROM + 1, 1);
+    batch_delete(b, key_str(&k));
+}
+
+static void a_lost_column_is_found(void **state)
+{
+    struct house *h = *state;
+    furnish(h);
+    plant(h, damage_lost_column);
+    finds(h, "the listing columns of a block do not have the same rows");
+    finds(h, "UID 1: has no listing fields");
+}
+
+static void damage_listing_rows(struct batch *b, struct view *v)
+{
+    struct key k;
+    key_of_listing(&k, ALICE, INBOX, 0, 701);
+    struct str value = value_of(v, &k);
+    batch_delete(b, key_str(&k));
+    key_of_listing(&k, ALICE, INBOX, 0, 999);
+    batch_put(b, key_str(&k), value);
+    arena_free(&damage_arena);
+}
+
+static void listing_fields_of_the_wrong_message_are_found(void **state)
+{
+    struct house *h = *state;
+    furnish(h);
+    plant(h, damage_listing_rows);
+    finds(h, "UID 701: has no listing fields");
+    finds(h, "UID 999: has listing fields outside the blocks, but is not there");
+}
+
 static void damage_block(struct batch *b, struct view *v)
 {
     struct key k;
@@ -439,6 +498,9 @@ int main(void)
         T(a_store_that_is_open_is_not_checked),
         T(the_check_changes_nothing),
         T(a_lost_entry_is_found),
+        T(a_column_that_says_something_else_is_found),
+        T(a_lost_column_is_found),
+        T(listing_fields_of_the_wrong_message_are_found),
         T(a_wrong_counter_is_found),
         T(a_body_that_nobody_needs_is_found),
         T(a_body_that_is_nowhere_is_found),

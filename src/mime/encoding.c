@@ -26,31 +26,37 @@ static const uint8_t base64_values[256] = {
 };
 /* clang-format on */
 
-/* Adds the whole bytes of an unfinished group of `n` values; a single value is no byte. */
-static bool base64_end_group(uint32_t bits, unsigned n, uint8_t *p, size_t *at)
+/* Sixes of bits that are no whole group yet. */
+struct base64 {
+    uint32_t bits;
+    unsigned n;
+};
+
+/* Adds the whole bytes of an unfinished group; a single six is no byte. */
+static bool base64_end_group(struct base64 *g, uint8_t *p, size_t *at)
 {
-    if (n >= 2)
-        p[(*at)++] = (uint8_t)(bits >> (6 * n - 8));
-    if (n == 3)
-        p[(*at)++] = (uint8_t)(bits >> 2);
-    return n != 1;
+    bool good = g->n != 1;
+    if (g->n >= 2)
+        p[(*at)++] = (uint8_t)(g->bits >> (6 * g->n - 8));
+    if (g->n == 3)
+        p[(*at)++] = (uint8_t)(g->bits >> 2);
+    *g = (struct base64){0};
+    return good;
 }
 
-bool mime_base64(struct buf *out, struct str in)
+/* Decodes to `p`, which has room; returns whether the text was well-formed so far. */
+static bool base64_put(struct base64 *g, struct str in, uint8_t *p, size_t *at)
 {
-    uint8_t *p = buf_room(out, in.n / 4 * 3 + 4);
-    if (!p)
-        return false;
     bool good = true;
-    uint32_t bits = 0;
-    unsigned n = 0;
-    size_t at = 0;
+    uint32_t bits = g->bits;
+    unsigned n = g->n;
     for (size_t i = 0; i < in.n; i++) {
         uint8_t v = base64_values[in.p[i]];
         if (v == B64_SPACE)
             continue;
         if (v == B64_PAD) { /* ends a group; more may follow, where encoded pieces were joined */
-            good = base64_end_group(bits, n, p, &at) && good;
+            struct base64 group = {bits, n};
+            good = base64_end_group(&group, p, at) && good;
             n = 0;
             bits = 0;
         } else if (v == B64_BAD) {
@@ -58,15 +64,27 @@ bool mime_base64(struct buf *out, struct str in)
         } else {
             bits = bits << 6 | v;
             if (++n == 4) {
-                p[at++] = (uint8_t)(bits >> 16);
-                p[at++] = (uint8_t)(bits >> 8);
-                p[at++] = (uint8_t)bits;
+                p[(*at)++] = (uint8_t)(bits >> 16);
+                p[(*at)++] = (uint8_t)(bits >> 8);
+                p[(*at)++] = (uint8_t)bits;
                 n = 0;
                 bits = 0;
             }
         }
     }
-    good = base64_end_group(bits, n, p, &at) && good;
+    *g = (struct base64){bits, n};
+    return good;
+}
+
+bool mime_base64(struct buf *out, struct str in)
+{
+    uint8_t *p = buf_room(out, in.n / 4 * 3 + 4);
+    if (!p)
+        return false;
+    struct base64 group = {0};
+    size_t at = 0;
+    bool good = base64_put(&group, in, p, &at);
+    good = base64_end_group(&group, p, &at) && good;
     buf_added(out, at);
     return good;
 }
@@ -139,4 +157,96 @@ bool mime_quoted_printable(struct buf *out, struct str in)
     }
     buf_added(out, n);
     return good;
+}
+
+/* ---------------------------------------------------------------------------- in pieces */
+
+enum { QP_LINE = 4096 }; /* longer lines are decoded in parts */
+
+void mime_decoder_begin(struct mime_decoder *d, enum mime_coding coding)
+{
+    buf_reset(&d->held, 0);
+    *d = (struct mime_decoder){.coding = coding};
+}
+
+void mime_decoder_free(struct mime_decoder *d)
+{
+    mime_decoder_begin(d, MIME_IDENTITY);
+}
+
+static void put_base64(struct mime_decoder *d, struct str in, struct buf *out)
+{
+    uint8_t *p = buf_room(out, in.n / 4 * 3 + 4);
+    struct base64 group = {d->bits, d->n};
+    size_t at = 0;
+    if (!p)
+        return;
+    (void)base64_put(&group, in, p, &at);
+    buf_added(out, at);
+    d->bits = group.bits;
+    d->n = group.n;
+}
+
+/* How much of a line that goes on can be decoded by itself: neither an escape nor white space that
+ * may be the line's last is cut. */
+static size_t qp_whole(struct str s)
+{
+    size_t n = s.n, before;
+    do {
+        before = n;
+        while (n && (s.p[n - 1] == ' ' || s.p[n - 1] == '\t' || s.p[n - 1] == '\r'))
+            n--;
+        if (n >= 1 && s.p[n - 1] == '=')
+            n--;
+        else if (n >= 2 && s.p[n - 2] == '=')
+            n -= 2;
+    } while (n != before);
+    return n ? n : s.n; /* white space without end is none */
+}
+
+/* Lines are decoded one by one: nothing of one concerns the next. */
+static void put_quoted_printable(struct mime_decoder *d, struct str in, struct buf *out)
+{
+    while (in.n) {
+        size_t end = str_find_byte(in, '\n', 0);
+        size_t n = MIN(MIN(end + 1, in.n), QP_LINE - MIN(d->held.n, (size_t)QP_LINE - 1));
+        bool ended = end < n;
+        buf_put(&d->held, str_sub(in, 0, n));
+        in = str_skip(in, n);
+        if (d->held.bad) {
+            out->bad = true;
+            return;
+        }
+        if (!ended && d->held.n < QP_LINE)
+            continue;
+        struct str line = buf_str(&d->held);
+        n = ended ? line.n : qp_whole(line);
+        (void)mime_quoted_printable(out, str_sub(line, 0, n));
+        buf_consume(&d->held, n);
+    }
+}
+
+void mime_decoder_put(struct mime_decoder *d, struct str in, struct buf *out)
+{
+    switch (d->coding) {
+    case MIME_IDENTITY: buf_put(out, in); break;
+    case MIME_BASE64: put_base64(d, in, out); break;
+    case MIME_QUOTED_PRINTABLE: put_quoted_printable(d, in, out); break;
+    }
+}
+
+void mime_decoder_end(struct mime_decoder *d, struct buf *out)
+{
+    if (d->coding == MIME_BASE64) {
+        uint8_t *p = buf_room(out, 2);
+        struct base64 group = {d->bits, d->n};
+        size_t at = 0;
+        if (p) {
+            (void)base64_end_group(&group, p, &at);
+            buf_added(out, at);
+        }
+    } else if (d->held.n) {
+        (void)mime_quoted_printable(out, buf_str(&d->held));
+    }
+    mime_decoder_begin(d, d->coding);
 }

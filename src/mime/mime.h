@@ -61,6 +61,26 @@ struct mime_field {
  * left. Bare LF and CR LF both end lines; a line begun by SP or HT continues the one before. */
 bool mime_field_next(struct cur *header, struct mime_field *out);
 
+/* Content-Transfer-Encodings (RFC 2045 section 6). */
+enum mime_coding { MIME_IDENTITY, MIME_BASE64, MIME_QUOTED_PRINTABLE };
+
+/* Decodes a body that comes in pieces; where they are cut changes nothing. What is malformed is
+ * skipped (base64) or kept as it stands (quoted-printable). Holds a line at most. The fields are
+ * private; zeroed it decodes nothing. */
+struct mime_decoder {
+    enum mime_coding coding;
+    uint32_t bits;   /* base64: of a group that is not complete */
+    unsigned n;      /* sixes of them */
+    struct buf held; /* quoted-printable: the line so far */
+};
+/* Begins a body; what was held of another one is forgotten. */
+void mime_decoder_begin(struct mime_decoder *d, enum mime_coding coding);
+/* Adds what can be decoded by now to `out`. */
+void mime_decoder_put(struct mime_decoder *d, struct str in, struct buf *out);
+/* The body is over: adds the rest. */
+void mime_decoder_end(struct mime_decoder *d, struct buf *out);
+void mime_decoder_free(struct mime_decoder *d);
+
 /* Turns RFC 2047 encoded words into UTF-8, leaves the rest; bytes that are not UTF-8 are read as
  * Windows-1252. The result is in the arena (or `s` itself if nothing changes); {NULL,0} without
  * room. */

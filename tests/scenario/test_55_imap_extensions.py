@@ -1,5 +1,6 @@
 """IMAP's extensions, each by hand: what a client asks, and what it is told."""
 
+import base64
 import re
 
 LETTER = b"From: Carol <carol@example.org>\r\nSubject: news %d\r\n\r\nbody %d\r\n"
@@ -32,7 +33,8 @@ def test_what_is_announced_is_what_a_client_may_use(thurn):
     c = session(thurn, select=False)
     words = c.command(b"CAPABILITY")[0].split()
     for name in (b"UNSELECT NAMESPACE ID ENABLE MOVE XLIST LIST-EXTENDED LIST-STATUS SPECIAL-USE "
-                 b"ESEARCH CONDSTORE QRESYNC UIDPLUS IDLE CHILDREN CREATE-SPECIAL-USE MULTIAPPEND").split():
+                 b"ESEARCH CONDSTORE QRESYNC UIDPLUS IDLE CHILDREN CREATE-SPECIAL-USE MULTIAPPEND "
+                 b"BINARY").split():
         assert name in words
     c.close()
 
@@ -78,6 +80,47 @@ def test_of_many_messages_all_are_appended_or_none(make_thurn):
     assert b"* STATUS INBOX (MESSAGES 0)\r\n" in c.command(b"STATUS INBOX (MESSAGES)")
     assert b" OK [APPENDUID" in multiappend(c, [(b"", big)] * 2)
     assert b"* STATUS INBOX (MESSAGES 2)\r\n" in c.command(b"STATUS INBOX (MESSAGES)")
+    c.close()
+
+
+def binary(c, items, where=b"1"):
+    """FETCH of one BINARY item with a literal8: its bytes, and the tagged answer."""
+    c.send(b"x FETCH " + where + b" " + items + b"\r\n")
+    head = c.line()
+    n = int(re.search(rb"\] ?(?:<\d+>)? ~\{(\d+)\}\r\n$", head.replace(b"> ~", b"] ~"))[1])
+    body = c.file.read(n)
+    return body, c.until(b"x ")[-1]
+
+
+def test_binary_parts_come_decoded_with_their_exact_size(thurn):
+    blob = bytes(range(256)) * 40000 + b"end"  # 10 MB, with NUL
+    lines = base64.encodebytes(blob).replace(b"\n", b"\r\n")
+    letter = (b"Subject: parts\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+              b"--b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nGr=C3=BC=\r\n=C3=9Fe \r\n"
+              b"\r\n--b\r\nContent-Type: application/octet-stream\r\n"
+              b"Content-Transfer-Encoding: base64\r\n\r\n" + lines +
+              b"\r\n--b\r\n\r\nplain\r\n"
+              b"--b\r\nContent-Transfer-Encoding: x-own\r\n\r\nwhatever\r\n--b--\r\n")
+    c = session(thurn)
+    assert b" OK " in c.append(letter)
+    assert b"BINARY.SIZE[2] %d)" % len(blob) in c.command(b"FETCH 1 BINARY.SIZE[2]")[0]
+    got, answer = binary(c, b"BINARY.PEEK[2]")
+    assert got == blob and answer.startswith(b"x OK")
+    assert binary(c, b"BINARY.PEEK[2]<1000.77>")[0] == blob[1000:1077]
+    assert binary(c, b"BINARY.PEEK[2]<%d.5000>" % (len(blob) - 3))[0] == b"end"
+    assert binary(c, b"BINARY.PEEK[2]<99999999.5>")[0] == b""
+    assert b"\\Seen" not in c.command(b"FETCH 1 (FLAGS BINARY.SIZE[3])")[0]
+    assert binary(c, b"BINARY[1]")[0] == "Grüße".encode() + b"\r\n"
+    assert b"\\Seen" in c.command(b"FETCH 1 FLAGS")[0]
+    assert binary(c, b"BINARY.PEEK[3]") == (b"plain", b"x OK Completed\r\n")
+    assert binary(c, b"BINARY.PEEK[]")[0] == letter
+    assert c.command(b"FETCH 1 (UID BINARY.SIZE[1] BINARY.SIZE[3])")[0] == (
+        b"* 1 FETCH (UID 1 BINARY.SIZE[1] 9 BINARY.SIZE[3] 5)\r\n")
+    lines = c.command(b"FETCH 1 BINARY.PEEK[4]")
+    assert lines[0] == b"* 1 FETCH (BINARY[4] NIL)\r\n"
+    assert lines[-1].startswith(b"x NO [UNKNOWN-CTE]")
+    assert b"NIL" in c.command(b"FETCH 1 BINARY.PEEK[9]")[0]
+    assert c.command(b"FETCH 1 BINARY.SIZE[9]") == [b"x OK Completed\r\n"]
     c.close()
 
 

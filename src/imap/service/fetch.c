@@ -19,6 +19,7 @@ struct fetching {
     struct cursor cursor;
     bool slice_checked; /* the mailbox has been looked at in this slice */
     bool damaged;       /* a message could not be read and was left out */
+    bool unknown_cte;   /* a part is in an encoding that nobody knows */
     /* The frame being made. */
     struct arena arena; /* what its rows point to */
     Thurn__FetchRow *rows, **row_pointers;
@@ -117,6 +118,29 @@ static bool fetch_reads_record(const Thurn__ImapFetch *fetch)
     return false;
 }
 
+static bool fetch_decodes(const Thurn__ImapFetch *fetch)
+{
+    for (size_t i = 0; i < fetch->n_sections; i++)
+        if (fetch->sections[i]->use != THURN__SECTION_USE__USE_BYTES)
+            return true;
+    return false;
+}
+
+static struct err row_codings(struct fetching *f, Thurn__FetchRow *row)
+{
+    row->codings = arena_array(&f->arena, uint32_t, f->n_sections);
+    row->sizes = arena_array(&f->arena, uint64_t, f->n_sections);
+    if (!row->codings || !row->sizes)
+        return err_make(E_LIMIT, "no room for a row");
+    row->n_codings = row->n_sizes = f->n_sections;
+    for (size_t i = 0; i < f->n_sections; i++) {
+        row->codings[i] = f->sections[i].coding;
+        row->sizes[i] = f->sections[i].size;
+        f->unknown_cte |= f->sections[i].coding == THURN__SECTION_CODING__CODING_UNKNOWN;
+    }
+    return OK;
+}
+
 static struct err row_sections(struct imap_session *s, struct fetching *f, Thurn__FetchRow *row)
 {
     const Thurn__ImapFetch *fetch = fetch_request(s);
@@ -136,7 +160,7 @@ static struct err row_sections(struct imap_session *s, struct fetching *f, Thurn
         if (f->sections[i].nil)
             row->nil |= UINT64_C(1) << i;
     }
-    return OK;
+    return fetch_decodes(fetch) ? row_codings(f, row) : OK;
 }
 
 /* What only the email can answer. */
@@ -206,7 +230,8 @@ static struct err row_add(struct imap_session *s, struct fetching *f, struct sna
     }
     f->row_pointers[f->n_rows++] = row;
     /* The record counts even if it is not shown: it is in memory as long as the frame. */
-    f->typed += 48 + (f->email ? f->email->record.len : 0) + 10 * row->n_lengths;
+    f->typed +=
+        48 + (f->email ? f->email->record.len : 0) + 10 * row->n_lengths + 11 * row->n_codings;
     return OK;
 }
 
@@ -407,6 +432,8 @@ bool fetch_run(struct imap_session *s, struct command *c)
     struct err e = fetch_slice(s, f, &more);
     if (e.code != E_OK)
         return command_failed(s, e);
+    if (!more && f->unknown_cte)
+        command_no(c, THURN__CODE__UNKNOWN_CTE, STR("Some parts are encoded in an unknown way"));
     if (!more && f->damaged)
         command_no(c, THURN__CODE__CORRUPT,
                    STR("Some messages could not be read, please tell the administrator"));

@@ -57,6 +57,29 @@ static bool part_find(const Thurn__Email *r, const uint32_t *path, size_t n, siz
     return true;
 }
 
+/* RFC 2045 section 6, with spellings that are seen. A part that holds others is never encoded. */
+static Thurn__SectionCoding coding_of(const Thurn__Part *p)
+{
+    static const struct {
+        struct str name;
+        Thurn__SectionCoding coding;
+    } codings[] = {
+        {STR_INIT("7bit"), THURN__SECTION_CODING__CODING_NONE},
+        {STR_INIT("8bit"), THURN__SECTION_CODING__CODING_NONE},
+        {STR_INIT("binary"), THURN__SECTION_CODING__CODING_NONE},
+        {STR_INIT("7-bit"), THURN__SECTION_CODING__CODING_NONE},
+        {STR_INIT("8-bit"), THURN__SECTION_CODING__CODING_NONE},
+        {STR_INIT("base64"), THURN__SECTION_CODING__CODING_BASE64},
+        {STR_INIT("quoted-printable"), THURN__SECTION_CODING__CODING_QUOTED_PRINTABLE},
+    };
+    if (p->multipart || p->message)
+        return THURN__SECTION_CODING__CODING_NONE;
+    for (size_t i = 0; i < ARRAY_LEN(codings); i++)
+        if (str_ieq(pb_str(p->encoding), codings[i].name))
+            return codings[i].coding;
+    return THURN__SECTION_CODING__CODING_UNKNOWN;
+}
+
 static struct section_range range_between(uint64_t from, uint64_t to)
 {
     return (struct section_range){.offset = from, .length = to > from ? to - from : 0};
@@ -91,13 +114,34 @@ static struct section_range part_section(const Thurn__Section *s, const Thurn__E
     uint64_t end = (uint64_t)head_size + p->end_offset;
     if (is_header(s->part) || s->part == THURN__SECTION_PART__SECTION_MIME)
         return range_between(header, body);
-    return range_between(body, end);
+    struct section_range whole = range_between(body, end);
+    if (s->use != THURN__SECTION_USE__USE_BYTES)
+        whole.coding = coding_of(p);
+    return whole;
 }
 
 static struct section_range range_inside(struct section_range r, uint64_t size)
 {
     r.offset = MIN(r.offset, size);
     r.length = MIN(r.length, size - r.offset);
+    return r;
+}
+
+static struct section_range range_partial(struct section_range r, const Thurn__Section *s)
+{
+    uint64_t skip = MIN((uint64_t)s->offset, r.length);
+    r.offset += skip;
+    r.length = MIN((uint64_t)s->length, r.length - skip);
+    return r;
+}
+
+/* A part that is not encoded need not be sent to be measured. */
+static struct section_range range_measured(struct section_range r)
+{
+    if (r.coding != THURN__SECTION_CODING__CODING_NONE)
+        return r;
+    r.size = r.length;
+    r.length = 0;
     return r;
 }
 
@@ -108,12 +152,12 @@ struct section_range section_resolve(const Thurn__Section *s, const Thurn__Email
                                        : message_section(s, record, head_size, size);
     if (r.nil)
         return r;
+    if (r.coding == THURN__SECTION_CODING__CODING_UNKNOWN)
+        return (struct section_range){.nil = true, .coding = r.coding};
     r = range_inside(r, size);
+    if (s->use == THURN__SECTION_USE__USE_MEASURED)
+        return range_measured(r);
     bool fields = is_header(s->part) && s->part != THURN__SECTION_PART__SECTION_HEADER;
-    if (s->partial && !fields) {
-        uint64_t skip = MIN((uint64_t)s->offset, r.length);
-        r.offset += skip;
-        r.length = MIN((uint64_t)s->length, r.length - skip);
-    }
-    return r;
+    bool encoded = r.coding != THURN__SECTION_CODING__CODING_NONE;
+    return s->partial && !fields && !encoded ? range_partial(r, s) : r;
 }

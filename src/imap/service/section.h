@@ -9,8 +9,10 @@
 #include "rpc/rpc.h"
 
 struct section_range {
-    bool nil; /* there is no such section */
+    bool nil; /* there is no such section, or nobody can decode it */
     uint64_t offset, length;
+    Thurn__SectionCoding coding; /* of what is to be decoded or measured */
+    uint64_t size;               /* of what is to be measured, if it needs no decoding */
 };
 
 /* Whether the record is needed at all: BODY[] is the whole content. */

@@ -211,25 +211,52 @@ static void section_partial(struct fetch *f, Thurn__Section *section, struct wir
     buf_byte(&f->label, '>');
 }
 
+static void section_label(struct fetch *f, struct wire_section *printed)
+{
+    printed->label = str_dup(f->w->a, buf_str(&f->label));
+    if (f->label.bad || printed->label.n == 0)
+        (void)wire_fail(f->w, "The command is too large");
+}
+
 /* From behind "BODY[". */
-static void add_section(struct fetch *f, bool peek)
+static void add_section(struct fetch *f)
 {
     Thurn__Section *section = NULL;
     struct wire_section *printed = NULL;
     if (!section_add(f, &section, &printed))
         return;
-    buf_clear(&f->label);
-    buf_put(&f->label, STR("BODY["));
     bool ended = cur_peek(&f->w->c) == ']';
     if (!ended && section_path(f, section))
         section_part(f, section, printed);
     (void)wire_expect(f->w, ']', "A section is not ended");
     buf_byte(&f->label, ']');
     section_partial(f, section, printed);
-    printed->label = str_dup(f->w->a, buf_str(&f->label));
-    if (f->label.bad || printed->label.n == 0)
-        (void)wire_fail(f->w, "The command is too large");
-    f->request->set_seen |= !peek;
+    section_label(f, printed);
+}
+
+/* From behind "[": "1.2]", RFC 3516. What is shown is added, and before it, if the client wants the
+ * bytes, the same part to be measured: a literal says first how long it is. */
+static void add_binary(struct fetch *f, enum wire_section_kind kind)
+{
+    Thurn__Section *measured = NULL, *section = NULL;
+    struct wire_section *unseen = NULL, *printed = NULL;
+    bool binary = kind == SECTION_BINARY;
+    if ((binary && !section_add(f, &measured, &unseen)) || !section_add(f, &section, &printed))
+        return;
+    if (cur_peek(&f->w->c) != ']' && section_path(f, section))
+        (void)wire_fail(f->w, "BINARY takes the numbers of a part");
+    (void)wire_expect(f->w, ']', "A section is not ended");
+    buf_byte(&f->label, ']');
+    section->use = binary ? THURN__SECTION_USE__USE_DECODED : THURN__SECTION_USE__USE_MEASURED;
+    printed->kind = kind;
+    if (binary) {
+        section_partial(f, section, printed);
+        measured->path = section->path;
+        measured->n_path = section->n_path;
+        measured->use = THURN__SECTION_USE__USE_MEASURED;
+        unseen->kind = SECTION_MEASURED;
+    }
+    section_label(f, printed);
 }
 
 /* ---------------------------------------------------------------------------------- the command */
@@ -239,13 +266,44 @@ static bool is_item_char(uint8_t c)
     return c == '.' || byte_is_alpha(c) || byte_is_digit(c);
 }
 
+/* What takes a section in brackets, from the bracket on. */
+static void bracketed(struct fetch *f, struct str name)
+{
+    /* clang-format off */
+    static const struct {
+        struct str name, shown;
+        enum wire_section_kind kind;
+        bool seen;
+    } items[] = {
+        {STR_INIT("BODY"),        STR_INIT("BODY["),        SECTION_BYTES,  true},
+        {STR_INIT("BODY.PEEK"),   STR_INIT("BODY["),        SECTION_BYTES,  false},
+        {STR_INIT("BINARY"),      STR_INIT("BINARY["),      SECTION_BINARY, true},
+        {STR_INIT("BINARY.PEEK"), STR_INIT("BINARY["),      SECTION_BINARY, false},
+        {STR_INIT("BINARY.SIZE"), STR_INIT("BINARY.SIZE["), SECTION_SIZE,   false},
+    };
+    /* clang-format on */
+    size_t i = 0;
+    while (i < ARRAY_LEN(items) && !str_ieq(name, items[i].name))
+        i++;
+    if (i == ARRAY_LEN(items)) {
+        (void)wire_fail(f->w, "Unknown FETCH item");
+        return;
+    }
+    cur_skip(&f->w->c, 1);
+    buf_clear(&f->label);
+    buf_put(&f->label, items[i].shown);
+    if (items[i].kind == SECTION_BYTES)
+        add_section(f);
+    else
+        add_binary(f, items[i].kind);
+    f->request->set_seen |= items[i].seen;
+}
+
 static void item(struct fetch *f, bool may_be_macro)
 {
     struct str name = cur_take_while(&f->w->c, is_item_char);
-    bool bracket = cur_peek(&f->w->c) == '[';
-    if (bracket && (str_ieq(name, STR("BODY")) || str_ieq(name, STR("BODY.PEEK")))) {
-        cur_skip(&f->w->c, 1);
-        add_section(f, name.n > 4);
+    if (cur_peek(&f->w->c) == '[') {
+        bracketed(f, name);
     } else if (str_ieq(name, STR("RFC822"))) {
         add_rfc822(f, THURN__SECTION_PART__SECTION_ALL, STR("RFC822"), true);
     } else if (str_ieq(name, STR("RFC822.HEADER"))) {

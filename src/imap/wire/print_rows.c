@@ -1,7 +1,9 @@
 /* FETCH answers: rows with raw bytes that may go on in later frames. */
 #include "imap/wire/wire.h"
+#include "mime/mime.h"
 
 enum {
+    DECODED_PIECE = 16 * 1024,        /* encoded bytes decoded at a time */
     RECORD_BUDGET = 16 * 1024 * 1024, /* of an unpacked record; packed it fits into a frame */
     HEADER_MAX = 1024 * 1024,
 };
@@ -12,11 +14,20 @@ struct imap_fetch_printer {
     /* The row whose sections have not all come. */
     bool open;
     bool any; /* something stands in its parentheses */
+    uint32_t seq;
     uint64_t nil;
     uint64_t left; /* bytes of the current section still to come */
     size_t section;
     uint64_t lengths[WIRE_SECTIONS_MAX];
     struct buf header; /* of the section, if fields are picked from it */
+    /* BINARY: how sections are encoded, and what is known of the one that is being decoded. */
+    uint8_t codings[WIRE_SECTIONS_MAX];
+    uint64_t sizes[WIRE_SECTIONS_MAX];
+    struct mime_decoder decoder;
+    struct buf decoded; /* scratch */
+    uint64_t measured;
+    uint64_t skip, show; /* decoded bytes before the partial, and of it, still to come */
+    bool broken;         /* its end was not where it had been measured */
 };
 
 struct imap_fetch_printer *imap_fetch_printer_new(struct imap_fetch_print *print,
@@ -30,8 +41,11 @@ struct imap_fetch_printer *imap_fetch_printer_new(struct imap_fetch_print *print
 
 void imap_fetch_printer_free(struct imap_fetch_printer *f)
 {
-    if (f)
-        buf_free(&f->header);
+    if (!f)
+        return;
+    buf_free(&f->header);
+    buf_free(&f->decoded);
+    mime_decoder_free(&f->decoder);
     free(f);
 }
 
@@ -53,11 +67,21 @@ static const uint32_t item_bits[ITEMS] = {
     [ITEM_MODSEQ] = THURN__FETCH_ITEM__FETCH_MODSEQ,
 };
 
+/* Before an item: a row that brings nothing is no answer. */
 static void separate(struct imap_fetch_printer *f, struct buf *out)
 {
     if (f->any)
         buf_byte(out, ' ');
+    else
+        wire_print_row_head(out, f->seq);
     f->any = true;
+}
+
+static void end_row(struct imap_fetch_printer *f, struct buf *out)
+{
+    if (f->any)
+        buf_put(out, STR(")\r\n"));
+    f->open = false;
 }
 
 static void print_from_record(struct buf *out, enum wire_item item, const Thurn__FetchRow *row,
@@ -128,30 +152,118 @@ static void print_items(struct imap_fetch_printer *f, struct buf *out, const Thu
 
 /* ------------------------------------------------------------------------------------- sections */
 
+static bool is_nil(const struct imap_fetch_printer *f)
+{
+    return f->nil >> f->section & 1;
+}
+
+static void print_literal(struct buf *out, const char *begin, uint64_t n)
+{
+    buf_put(out, str_c(begin));
+    buf_decimal(out, n);
+    buf_put(out, STR("}\r\n"));
+}
+
+/* How much of what has been measured the client will see; as a literal8, for it may hold NUL. */
+static void binary_begin(struct imap_fetch_printer *f, struct buf *out,
+                         const struct wire_section *s)
+{
+    f->skip = 0;
+    f->show = f->left; /* not encoded: the partial has been applied */
+    if (f->codings[f->section] != THURN__SECTION_CODING__CODING_NONE) {
+        f->show = f->measured;
+        if (s->partial) {
+            f->skip = MIN((uint64_t)s->offset, f->measured);
+            f->show = MIN((uint64_t)s->length, f->measured - f->skip);
+        }
+    }
+    print_literal(out, " ~{", f->show);
+}
+
+static void decoder_begin(struct imap_fetch_printer *f)
+{
+    static const enum mime_coding codings[] = {
+        [THURN__SECTION_CODING__CODING_NONE] = MIME_IDENTITY,
+        [THURN__SECTION_CODING__CODING_BASE64] = MIME_BASE64,
+        [THURN__SECTION_CODING__CODING_QUOTED_PRINTABLE] = MIME_QUOTED_PRINTABLE,
+        [THURN__SECTION_CODING__CODING_UNKNOWN] = MIME_IDENTITY, /* it is NIL */
+    };
+    mime_decoder_begin(&f->decoder, codings[f->codings[f->section]]);
+}
+
 static void section_begin(struct imap_fetch_printer *f, struct buf *out)
 {
     const struct wire_section *s = &f->print->sections[f->section];
     f->left = f->lengths[f->section];
+    if (s->kind != SECTION_BYTES)
+        decoder_begin(f);
+    if (s->kind == SECTION_MEASURED || s->kind == SECTION_SIZE) {
+        f->measured = f->sizes[f->section];
+        return;
+    }
     separate(f, out);
     buf_put(out, s->label);
-    if (f->nil >> f->section & 1) {
+    if (is_nil(f))
         buf_put(out, STR(" NIL"));
-    } else if (s->pick) {
+    else if (s->kind == SECTION_BINARY)
+        binary_begin(f, out, s);
+    else if (s->pick)
         buf_clear(&f->header);
+    else
+        print_literal(out, " {", f->left);
+}
+
+/* What the decoder has given is counted, or shown. */
+static void decoded_take(struct imap_fetch_printer *f, struct buf *out)
+{
+    struct str bytes = buf_str(&f->decoded);
+    if (f->print->sections[f->section].kind != SECTION_BINARY) {
+        f->measured += bytes.n;
     } else {
-        buf_put(out, STR(" {"));
-        buf_decimal(out, f->left);
-        buf_put(out, STR("}\r\n"));
+        size_t skip = (size_t)MIN(f->skip, (uint64_t)bytes.n);
+        size_t show = (size_t)MIN(f->show, (uint64_t)(bytes.n - skip));
+        buf_put(out, str_sub(bytes, skip, skip + show));
+        f->skip -= skip;
+        f->show -= show;
+    }
+    f->broken |= f->decoded.bad;
+    buf_clear(&f->decoded);
+}
+
+static void section_decode(struct imap_fetch_printer *f, struct buf *out, struct str bytes)
+{
+    while (bytes.n) {
+        mime_decoder_put(&f->decoder, str_sub(bytes, 0, DECODED_PIECE), &f->decoded);
+        decoded_take(f, out);
+        bytes = str_skip(bytes, MIN(bytes.n, (size_t)DECODED_PIECE));
     }
 }
 
 static void section_bytes(struct imap_fetch_printer *f, struct buf *out, struct str bytes)
 {
+    const struct wire_section *s = &f->print->sections[f->section];
     f->left -= bytes.n;
-    if (!f->print->sections[f->section].pick)
-        buf_put(out, bytes);
-    else
+    if (s->kind != SECTION_BYTES)
+        section_decode(f, out, bytes);
+    else if (s->pick)
         buf_put(&f->header, str_sub(bytes, 0, HEADER_MAX - MIN(f->header.n, (size_t)HEADER_MAX)));
+    else
+        buf_put(out, bytes);
+}
+
+static void decode_end(struct imap_fetch_printer *f, struct buf *out)
+{
+    const struct wire_section *s = &f->print->sections[f->section];
+    mime_decoder_end(&f->decoder, &f->decoded);
+    decoded_take(f, out);
+    if (s->kind == SECTION_BINARY && f->show && !is_nil(f))
+        f->broken = true;
+    if (s->kind != SECTION_SIZE || is_nil(f))
+        return;
+    separate(f, out);
+    buf_put(out, s->label);
+    buf_byte(out, ' ');
+    buf_decimal(out, f->measured);
 }
 
 static void print_picked(struct imap_fetch_printer *f, struct buf *out)
@@ -162,9 +274,7 @@ static void print_picked(struct imap_fetch_printer *f, struct buf *out)
     struct str text = buf_str(&fields);
     if (s->partial)
         text = str_sub(text, s->offset, (size_t)s->offset + s->length);
-    buf_put(out, STR(" {"));
-    buf_decimal(out, text.n);
-    buf_put(out, STR("}\r\n"));
+    print_literal(out, " {", text.n);
     buf_put(out, text);
     buf_reset(&f->header, 0);
 }
@@ -172,15 +282,16 @@ static void print_picked(struct imap_fetch_printer *f, struct buf *out)
 /* All its bytes have come. */
 static void section_end(struct imap_fetch_printer *f, struct buf *out)
 {
-    if (f->print->sections[f->section].pick && !(f->nil >> f->section & 1))
+    const struct wire_section *s = &f->print->sections[f->section];
+    if (s->kind != SECTION_BYTES)
+        decode_end(f, out);
+    else if (s->pick && !is_nil(f))
         print_picked(f, out);
     f->section++;
-    if (f->section < f->print->n_sections) {
+    if (f->section < f->print->n_sections)
         section_begin(f, out);
-        return;
-    }
-    buf_put(out, STR(")\r\n"));
-    f->open = false;
+    else
+        end_row(f, out);
 }
 
 /* Gives the open row what is there of its bytes. */
@@ -203,29 +314,40 @@ static bool row_fits(const struct imap_fetch_printer *f, const Thurn__FetchRow *
 {
     if (row->n_lengths != 0 && row->n_lengths != f->print->n_sections)
         return false;
-    for (size_t i = 0; i < row->n_lengths; i++)
+    bool codings = row->n_codings || row->n_sizes;
+    if (codings && (row->n_codings != row->n_lengths || row->n_sizes != row->n_lengths))
+        return false;
+    for (size_t i = 0; i < row->n_lengths; i++) {
         if ((row->nil >> i & 1) && row->lengths[i])
             return false;
+        if (codings && row->codings[i] > THURN__SECTION_CODING__CODING_UNKNOWN)
+            return false;
+    }
     return true;
+}
+
+static void row_sections(struct imap_fetch_printer *f, const Thurn__FetchRow *row)
+{
+    for (size_t i = 0; i < row->n_lengths; i++) {
+        f->lengths[i] = row->lengths[i];
+        f->codings[i] = row->n_codings ? (uint8_t)row->codings[i] : 0;
+        f->sizes[i] = row->n_sizes ? row->sizes[i] : 0;
+    }
+    f->nil = row->nil;
+    f->section = 0;
+    f->open = true;
 }
 
 static void row_begin(struct imap_fetch_printer *f, struct buf *out, const Thurn__FetchRow *row)
 {
-    size_t before = out->n;
-    wire_print_row_head(out, row->seq);
     f->any = false;
+    f->seq = row->seq;
     print_items(f, out, row);
     if (row->n_lengths) {
-        for (size_t i = 0; i < row->n_lengths; i++)
-            f->lengths[i] = row->lengths[i];
-        f->nil = row->nil;
-        f->section = 0;
-        f->open = true;
+        row_sections(f, row);
         section_begin(f, out);
-    } else if (f->any) {
-        buf_put(out, STR(")\r\n"));
     } else {
-        buf_cut(out, before); /* a row that brings nothing is no answer */
+        end_row(f, out);
     }
 }
 
@@ -241,5 +363,7 @@ struct err imap_fetch_print_rows(struct imap_fetch_printer *f, struct buf *out,
     }
     if (raw.n)
         return err_make(E_INVALID, "FETCH rows with more bytes than they announce");
+    if (f->broken)
+        return err_make(E_INVALID, "a part that is not as long as it was measured");
     return buf_err(out);
 }

@@ -71,6 +71,7 @@ enum wire_when {
 #define IMAP_EXTENSIONS(X)                                   \
     X("LITERAL+", ALWAYS,       "RFC 7888", "collect.c")      \
     X("MULTIAPPEND", ALWAYS,    "RFC 3502", "collect.c")      \
+    X("BINARY",   ALWAYS,       "RFC 3516", "parse_fetch.c")  \
     X("SASL-IR",  BEFORE_LOGIN, "RFC 4959", "parse_simple.c") \
     X("CHILDREN", ALWAYS,       "RFC 3348", "print.c")        \
     X("SPECIAL-USE", ALWAYS,    "RFC 6154", "parse_list.c")   \
@@ -207,6 +208,13 @@ enum wire_item {
     ITEMS,
 };
 
+enum wire_section_kind {
+    SECTION_BYTES,
+    SECTION_BINARY,   /* decoded; the section before it has been measured */
+    SECTION_MEASURED, /* not shown: how long the next one will be */
+    SECTION_SIZE,     /* measured, and shown as a number */
+};
+
 struct wire_section {
     struct str label; /* "BODY[1.HEADER.FIELDS (DATE)]<0>", "RFC822.TEXT" */
     /* HEADER.FIELDS and HEADER.FIELDS.NOT only. */
@@ -214,6 +222,7 @@ struct wire_section {
     uint32_t n_names;
     uint32_t offset, length; /* of the partial, if there is one */
     bool pick, pick_not, partial;
+    enum wire_section_kind kind;
 };
 
 struct imap_fetch_print {

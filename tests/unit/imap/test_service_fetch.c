@@ -82,6 +82,30 @@ static void simple_message_has_one_part(void **state)
     client_free(c);
 }
 
+/* As they are stored, with how they are encoded; what is not is measured here (RFC 3516). */
+static void encoded_parts_are_given_as_they_are(void **state)
+{
+    struct client *c = client_in(*state, "INBOX");
+    ask_append(c, "INBOX",
+               STR("Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+                   "--b\r\nContent-Transfer-Encoding: Base64\r\n\r\naGVsbG8=\r\n"
+                   "--b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=3D\r\n"
+                   "--b\r\nContent-Transfer-Encoding: 8bit\r\n\r\nplain\r\n"
+                   "--b\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nbegin\r\n"
+                   "--b--\r\n"),
+               1);
+    client_said(c);
+    ask_fetch(c, "1", false, 0, "1# 1~<2.1> 2#", true);
+    assert_said(c, "r[1 1/0 1/0 2/0{aGVsbG8=}{aGVsbG8=}{=3D}] ok");
+    ask_fetch(c, "1", false, 0, "3# 3~ 3~<1.2> 3~<9.2> 5~", true);
+    assert_said(c, "r[1 0/5 0/0 0/0 0/0 0/0{}{plain}{la}{}{NIL}] ok");
+    ask_fetch(c, "1", false, 0, "4# 4~ 3~", true);
+    assert_said(c, "r[1 3/0 3/0 0/0{NIL}{NIL}{plain}] no(UNKNOWN_CTE)");
+    ask_fetch(c, "1", false, 0, "4 3#", true);
+    assert_said(c, "r[1 0/0 0/5{begin}{}] ok");
+    client_free(c);
+}
+
 static void nul_bytes_come_back(void **state)
 {
     struct client *c = client_in(*state, "INBOX");
@@ -277,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(sections_are_those_of_the_rfc),
         TEST(simple_message_has_one_part),
+        TEST(encoded_parts_are_given_as_they_are),
         TEST(nul_bytes_come_back),
         TEST(generated_head_is_part_of_the_message),
         TEST(stopping_anywhere_gives_the_same_bytes),

@@ -167,6 +167,8 @@ static void say_row(struct client *c, const Thurn__FetchRow *r, struct str *raw)
         buf_printf(b, " z%" PRIu64, r->size);
     if (r->items & THURN__FETCH_ITEM__FETCH_RECORD)
         buf_printf(b, " record%s", r->record.len ? "" : "-missing");
+    for (size_t i = 0; i < r->n_codings; i++)
+        buf_printf(b, " %u/%" PRIu64, r->codings[i], r->sizes[i]);
     assert_true(r->n_lengths <= ARRAY_LEN(c->lengths));
     for (size_t i = 0; i < r->n_lengths; i++)
         c->lengths[i] = r->lengths[i];
@@ -482,6 +484,10 @@ static void section_of(struct arena *a, struct str text, Thurn__Section *s)
             s->part = (Thurn__SectionPart)i;
             break;
         }
+    if (cur_accept(&c, '~'))
+        s->use = THURN__SECTION_USE__USE_DECODED;
+    if (cur_accept(&c, '#'))
+        s->use = THURN__SECTION_USE__USE_MEASURED;
     if (cur_accept(&c, '<')) {
         s->partial = true;
         s->offset = (uint32_t)cur_decimal(&c, UINT32_MAX);

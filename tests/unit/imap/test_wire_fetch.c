@@ -443,6 +443,92 @@ static void fields_of_a_part_that_does_not_exist_are_nil(void **state)
     asked_free(&q);
 }
 
+/* --------------------------------------------------------------------------------------- BINARY */
+
+/* A row with one message's BINARY sections, each measured first: their codings, and their bytes. */
+static void binary_row(Thurn__FetchRow *row, uint32_t *codings, uint64_t *lengths, uint64_t *sizes,
+                       size_t n)
+{
+    *row = (Thurn__FetchRow)THURN__FETCH_ROW__INIT;
+    row->seq = 3;
+    row->n_codings = row->n_lengths = row->n_sizes = n;
+    row->codings = codings;
+    row->lengths = lengths;
+    row->sizes = sizes;
+}
+
+static void assert_binary(const char *items, uint32_t coding, struct str raw, uint64_t size,
+                          const char *expected)
+{
+    for (size_t piece = 1; piece <= 2 * raw.n; piece++) {
+        struct asked q;
+        ask(&q, items);
+        bool twice = q.print->n_sections == 2;
+        bool encoded = coding == 1 || coding == 2;
+        uint32_t codings[] = {coding, coding};
+        uint64_t lengths[] = {twice && !encoded ? 0 : raw.n, raw.n}, sizes[] = {size, 0};
+        Thurn__FetchRow row;
+        struct buf all = {0};
+        binary_row(&row, codings, lengths, sizes, q.print->n_sections);
+        if (coding == 3)
+            row.nil = 3;
+        for (size_t i = 0; i < row.n_lengths; i++)
+            buf_put(&all, str_sub(raw, 0, (size_t)lengths[i]));
+        assert_int_equal(print_rows(&q, &row, 1, str_sub(buf_str(&all), 0, piece)).code, E_OK);
+        for (size_t at = piece; at < all.n; at += piece)
+            assert_int_equal(print_rows(&q, NULL, 0, str_sub(buf_str(&all), at, at + piece)).code,
+                             E_OK);
+        assert_true(imap_fetch_printer_complete(q.printer));
+        assert_output(&q, expected);
+        buf_free(&all);
+        asked_free(&q);
+        if (!raw.n)
+            break;
+    }
+}
+
+static void binary_is_decoded_and_its_length_told_first(void **state)
+{
+    assert_binary("BINARY.PEEK[1]", 1, STR("aGVs\r\nbG8="), 0,
+                  "* 3 FETCH (BINARY[1] ~{5}\r\nhello)\r\n");
+    assert_binary("binary[1.2]", 2, STR("a=3Db=\r\nc \r\n"), 0,
+                  "* 3 FETCH (BINARY[1.2] ~{6}\r\na=bc\r\n)\r\n");
+    assert_binary("BINARY[]", 0, STR("as it is"), 8, "* 3 FETCH (BINARY[] ~{8}\r\nas it is)\r\n");
+    assert_binary("BINARY[2]<1.3>", 1, STR("aGVsbG8="), 0,
+                  "* 3 FETCH (BINARY[2]<1> ~{3}\r\nell)\r\n");
+    assert_binary("BINARY[2]<4.10>", 1, STR("aGVsbG8="), 0,
+                  "* 3 FETCH (BINARY[2]<4> ~{1}\r\no)\r\n");
+    assert_binary("BINARY[2]<9.10>", 1, STR("aGVsbG8="), 0,
+                  "* 3 FETCH (BINARY[2]<9> ~{0}\r\n)\r\n");
+    assert_binary("BINARY.SIZE[1]", 1, STR("aGVsbG8="), 0, "* 3 FETCH (BINARY.SIZE[1] 5)\r\n");
+    assert_binary("BINARY.SIZE[1]", 2, STR("=00=\n"), 0, "* 3 FETCH (BINARY.SIZE[1] 1)\r\n");
+    assert_binary("BINARY.SIZE[1]", 0, STR(""), 77, "* 3 FETCH (BINARY.SIZE[1] 77)\r\n");
+    assert_binary("BINARY.PEEK[1]", 3, STR(""), 0, "* 3 FETCH (BINARY[1] NIL)\r\n");
+    assert_binary("BINARY.SIZE[1]", 3, STR(""), 0, ""); /* nothing to be told */
+}
+
+static void a_part_that_is_not_as_long_as_measured_ends_the_connection(void **state)
+{
+    struct asked q;
+    uint32_t codings[] = {1, 1};
+    uint64_t lengths[] = {8, 4}, sizes[] = {0, 0};
+    Thurn__FetchRow row;
+    ask(&q, "BINARY[1]");
+    binary_row(&row, codings, lengths, sizes, 2);
+    assert_int_equal(print_rows(&q, &row, 1, STR("aGVsbG8=aGVs")).code, E_INVALID);
+    asked_free(&q);
+    ask(&q, "BINARY[1]");
+    binary_row(&row, codings, lengths, sizes, 2);
+    codings[1] = 4;
+    assert_int_equal(print_rows(&q, &row, 1, STR("")).code, E_INVALID);
+    asked_free(&q);
+    ask(&q, "BINARY[1]");
+    binary_row(&row, codings, lengths, sizes, 2);
+    row.n_codings = 1;
+    assert_int_equal(print_rows(&q, &row, 1, STR("")).code, E_INVALID);
+    asked_free(&q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -461,6 +547,8 @@ int main(void)
         cmocka_unit_test(answers_that_do_not_fit_together_are_noticed),
         cmocka_unit_test(header_fields_are_picked_by_name),
         cmocka_unit_test(fields_of_a_part_that_does_not_exist_are_nil),
+        cmocka_unit_test(binary_is_decoded_and_its_length_told_first),
+        cmocka_unit_test(a_part_that_is_not_as_long_as_measured_ends_the_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,6 +90,12 @@ static const struct parse_case good[] = {
     CASE(AUTHENTICATED, "a ENABLE QRESYNC CONDSTORE\r\n", "a ENABLE {extensions=3}\n"),
     CASE(SELECTED, "a UID FETCH 1:9 (FLAGS) (CHANGEDSINCE 7 VANISHED)\r\n",
          "a UID FETCH {set=uid 1:9 items=35 changed_since=7 vanished=1} print 0 7 1\n"),
+    CASE(SELECTED, "a FETCH 1 (BINARY[1.2]<0.9> BINARY.SIZE[3])\r\n",
+         "a FETCH {set=1 sections=[{path=[1,2] use=2},{path=[1,2] partial=1 length=9 "
+         "use=1},{path=[3] "
+         "use=2}] set_seen=1} print  BINARY[1.2]<0> BINARY.SIZE[3]\n"),
+    CASE(SELECTED, "a FETCH 1 BINARY.PEEK[]\r\n",
+         "a FETCH {set=1 sections=[{use=2},{use=1}]} print  BINARY[]\n"),
     CASE(SELECTED, "a UNSELECT\r\n", "a UNSELECT {}\n"),
     CASE(SELECTED, "a UID MOVE 1:3 x\r\n", "a UID MOVE {set=uid 1:3 mailbox=x move=1}\n"),
     CASE(SELECTED, "a FETCH 1 (UID MODSEQ) (CHANGEDSINCE 12345678901)\r\n",
@@ -303,6 +309,13 @@ static const struct parse_case bad[] = {
          "message 2+ a APPEND {mailbox=INBOX messages=[{size=2}]}\n"
          "tail TOOBIG: The message is too large\nb NOOP {}\n"),
     CASE(NOT_AUTHENTICATED, "a APPEND INBOX {3}\r\n", "a BAD Log in first\n"),
+    CASE(SELECTED, "a FETCH 1 BINARY[1.MIME]\r\n", "a BAD BINARY takes the numbers of a part\n"),
+    CASE(SELECTED, "a FETCH 1 BINARY[TEXT]\r\n", "a BAD BINARY takes the numbers of a part\n"),
+    CASE(SELECTED, "a FETCH 1 BINARY.SIZE[1]<0.1>\r\n",
+         "a BAD There is more behind the command than belongs to it\n"),
+    CASE(SELECTED, "a FETCH 1 BINARY[0]\r\n", "a BAD A number may not be 0 here\n"),
+    CASE(SELECTED, "a FETCH 1 BINARY\r\n", "a BAD Unknown FETCH item\n"),
+    CASE(SELECTED, "a FETCH 1 RFC822[1]\r\n", "a BAD Unknown FETCH item\n"),
     CASE(SELECTED, "a STORE 1 FLAGS (\\*)\r\n", "a BAD An atom is missing\n"),
     CASE(SELECTED, "a STORE 0 FLAGS ()\r\n", "a BAD A number may not be 0 here\n"),
     CASE(SELECTED, "a STORE 1, FLAGS ()\r\n", "a BAD A number is missing or too large\n"),

@@ -22,7 +22,7 @@ static ProtobufCBinaryData bytes(const char *s)
 
 #define MORE                                                                                       \
     "CREATE-SPECIAL-USE LIST-EXTENDED UIDPLUS IDLE UNSELECT NAMESPACE ID ENABLE MOVE XLIST "       \
-    "LITERAL+ MULTIAPPEND"
+    "LITERAL+ MULTIAPPEND BINARY"
 #define REST " CHILDREN SPECIAL-USE LIST-STATUS ESEARCH CONDSTORE QRESYNC"
 
 static void capabilities_are_those_of_the_situation(void **state)

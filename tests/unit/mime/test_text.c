@@ -133,6 +133,67 @@ static bool has_attachment(const char *part_header)
     return p.email->has_attachment;
 }
 
+/* Decodes pieces of so many bytes. */
+static void decode_pieces(enum mime_coding coding, struct str in, size_t piece, struct buf *out)
+{
+    struct mime_decoder d = {0};
+    buf_clear(out);
+    mime_decoder_begin(&d, coding);
+    for (; in.n; in = str_skip(in, MIN(piece, in.n))) {
+        struct buf own CLEANUP(buf_free) = {0}; /* so that reading beyond it is noticed */
+        buf_put(&own, str_sub(in, 0, piece));
+        mime_decoder_put(&d, buf_str(&own), out);
+    }
+    mime_decoder_end(&d, out);
+    mime_decoder_free(&d);
+}
+
+static void assert_pieces(enum mime_coding coding, struct str in, struct str expected)
+{
+    struct buf out CLEANUP(buf_free) = {0};
+    for (size_t piece = 1; piece <= 9; piece++) {
+        decode_pieces(coding, in, piece, &out);
+        assert_true(str_eq(buf_str(&out), expected));
+    }
+    decode_pieces(coding, in, in.n + 1, &out);
+    assert_true(str_eq(buf_str(&out), expected));
+}
+
+static void bodies_are_decoded_in_pieces_of_any_size(void **state)
+{
+    assert_pieces(MIME_IDENTITY, STR("a\0=3D\r\n"), STR("a\0=3D\r\n"));
+    assert_pieces(MIME_IDENTITY, STR(""), STR(""));
+    assert_pieces(MIME_BASE64, STR("AAEC\r\nAwQFBg==\r\n"), STR("\0\1\2\3\4\5\6"));
+    assert_pieces(MIME_BASE64, STR("aGVs bG8=aGVsbG8\r\n"), STR("hellohello"));
+    assert_pieces(MIME_BASE64, STR("aGV!s-b-G8"), STR("hello"));
+    assert_pieces(MIME_BASE64, STR("a"), STR(""));
+    assert_pieces(MIME_QUOTED_PRINTABLE, STR("a=3Db=\r\nc \t\r\nd=  \r\ne  f=00\r\n"),
+                  STR("a=bc\r\nde  f\0\r\n"));
+    assert_pieces(MIME_QUOTED_PRINTABLE, STR("=X =4 ==3D=\n=C3=A9= x  "),
+                  STR("=X =4 ==\xC3\xA9= x"));
+    assert_pieces(MIME_QUOTED_PRINTABLE, STR("a\nb\r=\r\nc=\r"), STR("a\nb\rc"));
+}
+
+static void a_long_line_is_decoded_as_it_comes(void **state)
+{
+    struct buf in CLEANUP(buf_free) = {0}, out CLEANUP(buf_free) = {0};
+    struct buf expected CLEANUP(buf_free) = {0};
+    static const struct str words[] = {STR_INIT("=3D"), STR_INIT("a b"), STR_INIT("  \t"),
+                                       STR_INIT("=C3=A9")};
+    static const struct str plain[] = {STR_INIT("="), STR_INIT("a b"), STR_INIT("  \t"),
+                                       STR_INIT("\xC3\xA9")};
+    for (size_t i = 0; i < 20000; i++) {
+        buf_put(&in, words[i * i % 7 % 4]);
+        buf_put(&expected, plain[i * i % 7 % 4]);
+    }
+    buf_put(&in, STR("."));
+    buf_put(&expected, STR("."));
+    for (size_t piece = 1; piece < 100000; piece = piece * 5 + 1) {
+        decode_pieces(MIME_QUOTED_PRINTABLE, buf_str(&in), piece, &out);
+        assert_true(str_eq(buf_str(&out), buf_str(&expected)));
+    }
+}
+
 static void attachments_are_what_a_reader_would_call_so(void **state)
 {
     assert_true(has_attachment("Content-Type: application/pdf"));
@@ -150,6 +211,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quoted_printable_bodies),
         cmocka_unit_test(base64_bodies),
+        cmocka_unit_test(bodies_are_decoded_in_pieces_of_any_size),
+        cmocka_unit_test(a_long_line_is_decoded_as_it_comes),
         cmocka_unit_test(bodies_in_other_charsets),
         cmocka_unit_test(charsets_outside_the_basic_plane),
         cmocka_unit_test(text_that_is_its_body_is_not_copied),

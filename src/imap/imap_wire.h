@@ -30,6 +30,7 @@ enum imap_verb {
     IMAP_UNSUBSCRIBE, IMAP_LIST, IMAP_LSUB, IMAP_STATUS, IMAP_APPEND, IMAP_CHECK, IMAP_CLOSE,
     IMAP_EXPUNGE, IMAP_SEARCH, IMAP_FETCH, IMAP_STORE, IMAP_COPY, IMAP_IDLE, IMAP_UNSELECT,
     IMAP_NAMESPACE, IMAP_ID, IMAP_ENABLE, IMAP_MOVE, IMAP_XLIST,
+    IMAP_COMPRESS,
     IMAP_VERBS,
 };
 /* clang-format on */
@@ -67,7 +68,7 @@ struct imap_command {
     /* FETCH: how to print what the backend answers; in the arena. */
     struct imap_fetch_print *print;
     /* AUTHENTICATE: the mechanism, and the initial response if `has_initial` (RFC 4959; "=" is
-     * given as empty), still in base64. */
+     * given as empty), still in base64. COMPRESS: the mechanism. */
     struct str mechanism, initial;
     bool has_initial;
     /* SEARCH with a charset other than US-ASCII and UTF-8 is
@@ -146,9 +147,16 @@ void imap_parse_done(struct imap_parser *p, struct buf *in, struct imap_parsed *
  * malformed, E_DENIED if it asks for another authorization identity than the user's own. */
 MUST_CHECK struct err imap_parse_plain(struct str base64, struct arena *a, Thurn__ImapLogin **out);
 
+/* What decides which capabilities are shown. */
+struct imap_situation {
+    enum imap_state state;
+    bool starttls; /* TLS is to be had */
+    bool login;    /* passwords may be tried */
+    bool compress; /* the connection can be compressed, and is not yet */
+};
 /* "CAPABILITY IMAP4rev1 ...", for "* CAPABILITY" as well as "OK [CAPABILITY ...]": no brackets, no
- * line end. Depends on the state, on TLS being offered, and on whether passwords may be tried. */
-void imap_print_capability(struct buf *out, enum imap_state state, bool starttls, bool login);
+ * line end. */
+void imap_print_capability(struct buf *out, const struct imap_situation *s);
 
 /* The keywords of the selected mailbox as last told: bit positions of rows mean these. Begin with
  * {0}. */

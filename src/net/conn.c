@@ -7,6 +7,8 @@ enum {
     CONN_DIRECT = 16 * 1024,    /* output from which on waiting for the turn's end gains nothing */
     CONN_READ_LEAST = 4 * 1024, /* room for one read */
     CONN_LINGER_MS = 2000,
+    ZIP_OUT = 64 * 1024, /* compressed at a time, then others have their turn */
+    ZIP_IN = 16 * 1024,  /* read, and inflated, at a time */
 };
 
 enum conn_step {
@@ -31,7 +33,13 @@ struct conn {
     struct buf in, out;
     SSL *ssl;
     size_t plain_left; /* CONN_TLS_DUE: bytes of `out` that go unprotected */
-    struct err fail;   /* of a write inside a callback of the owner, told at the turn's end */
+    /* Compressed connections. `out` and `in` are what the owner writes and reads, in clear. */
+    bool zipped;
+    size_t clear_left;          /* bytes of `out` from before it began */
+    struct buf zip_out, zip_in; /* on their way; read and not yet inflated */
+    struct unzip unzip;
+    bool unzip_more; /* it may give more without further input */
+    struct err fail; /* of a write inside a callback of the owner, told at the turn's end */
     enum conn_step step;
     uint8_t busy; /* calls into the owner that are going on: the memory must stay */
     bool freed, closed;
@@ -188,26 +196,56 @@ static size_t conn_push(struct conn *c, struct str s, bool plain)
     return done;
 }
 
+/* Compresses the next run of output, if the one before has been sent, and sends of it what the peer
+ * takes. One run for each turn of the loop. */
+static void conn_push_zipped(struct conn *c)
+{
+    if (c->zip_out.n == 0 && c->out.n) {
+        struct str run = str_sub(buf_str(&c->out), 0, ZIP_OUT);
+        c->fail = zip_run(c->loop->zip, run, &c->zip_out);
+        if (c->fail.code != E_OK)
+            return;
+        buf_consume(&c->out, run.n);
+    }
+    buf_consume(&c->zip_out, conn_push(c, buf_str(&c->zip_out), false));
+    if (c->zip_out.n == 0)
+        buf_reset(&c->zip_out, 0);
+    if (c->zip_out.n == 0 && c->out.n)
+        loop_at_turn_end(c->loop, &c->turn_end);
+}
+
+static void conn_push_clear(struct conn *c)
+{
+    bool plain = c->step == CONN_TLS_DUE;
+    struct str s = buf_str(&c->out);
+    if (plain)
+        s = str_sub(s, 0, c->plain_left);
+    if (c->zipped)
+        s = str_sub(s, 0, c->clear_left);
+    size_t done = conn_push(c, s, plain);
+    if (plain)
+        c->plain_left -= done;
+    if (c->zipped)
+        c->clear_left -= done;
+    buf_consume(&c->out, done);
+}
+
 /* Sends what is collected, as far as the step allows. */
 static void conn_push_out(struct conn *c)
 {
     if (c->fail.code != E_OK || c->step == CONN_HANDSHAKE || c->step == CONN_LINGER)
         return;
-    bool plain = c->step == CONN_TLS_DUE;
-    struct str s = buf_str(&c->out);
-    if (plain)
-        s = str_sub(s, 0, c->plain_left);
-    size_t done = conn_push(c, s, plain);
-    if (plain)
-        c->plain_left -= done;
-    buf_consume(&c->out, done);
+    if (!c->zipped || c->clear_left)
+        conn_push_clear(c);
+    if (c->zipped && !c->clear_left && c->fail.code == E_OK)
+        conn_push_zipped(c);
     if (c->out.n == 0)
         buf_reset(&c->out, 0);
 }
 
 static void conn_tell_drained(struct conn *c)
 {
-    if (!c->above || c->out.n >= MAX(c->limits.out_low, (size_t)1))
+    if (!c->above || conn_backlog(c) >= MAX(c->limits.out_low, (size_t)1))
         return;
     c->above = false;
     if (c->ops->drained)
@@ -218,7 +256,7 @@ void conn_write(struct conn *c, struct str s)
 {
     if (!conn_lives(c) || c->finishing || c->fail.code != E_OK || s.n == 0)
         return;
-    if (c->step == CONN_OPEN && !c->blocked && c->out.n + s.n >= CONN_DIRECT) {
+    if (c->step == CONN_OPEN && !c->blocked && !c->zipped && c->out.n + s.n >= CONN_DIRECT) {
         conn_push_out(c);
         if (c->out.n == 0 && c->fail.code == E_OK)
             s = str_skip(s, conn_push(c, s, false));
@@ -233,7 +271,7 @@ void conn_write(struct conn *c, struct str s)
 
 size_t conn_backlog(const struct conn *c)
 {
-    return c->out.n;
+    return c->out.n + c->zip_out.n;
 }
 
 /* ----------------------------------------------------------------------------------------- input
@@ -264,6 +302,15 @@ static enum io conn_get(struct conn *c, uint8_t *p, size_t max, size_t *n)
     }
 }
 
+static struct err conn_read_error(const struct conn *c, enum io io)
+{
+    if (io == IO_END)
+        return err_make(E_CLOSED, "the peer has closed");
+    if (io != IO_FAILED)
+        return OK;
+    return c->ssl ? err_make(E_INVALID, "TLS failure") : err_sys("recv");
+}
+
 /* Reads to the scratch buffer and lends it to the owner: who consumes everything at once, as for
  * most commands, costs no memory of its own. */
 static void conn_deliver_lent(struct conn *c, size_t n)
@@ -289,8 +336,51 @@ static void conn_deliver(struct conn *c)
         buf_reset(&c->in, 0);
 }
 
+/* What has been read is inflated as far as there is room for it; the rest is kept as it came. */
+static struct err conn_inflate(struct conn *c, struct str fresh, size_t *n)
+{
+    struct str in = c->zip_in.n ? buf_str(&c->zip_in) : fresh;
+    size_t room = MIN(c->limits.in_max - c->in.n, (size_t)ZIP_IN), all = in.n;
+    uint8_t *p = buf_room(&c->in, room);
+    if (!p)
+        return err_make(E_LIMIT, "no memory for input");
+    TRY(unzip_some(c->loop->zip, &c->unzip, &in, p, room, n));
+    buf_added(&c->in, *n);
+    if (c->zip_in.n)
+        buf_consume(&c->zip_in, all - in.n);
+    else
+        buf_put(&c->zip_in, in);
+    if (c->zip_in.n == 0)
+        buf_reset(&c->zip_in, 0);
+    c->unzip_more = *n == room || c->zip_in.n;
+    return buf_err(&c->zip_in);
+}
+
+static void conn_read_zipped(struct conn *c)
+{
+    size_t raw = 0, n = 0;
+    enum io io = IO_WAIT;
+    if (!c->unzip_more)
+        io = conn_get(c, c->loop->scratch, ZIP_IN, &raw);
+    struct err e = raw || c->unzip_more ? conn_inflate(c, str_of(c->loop->scratch, raw), &n) : OK;
+    if (e.code == E_OK)
+        e = conn_read_error(c, io);
+    if (n)
+        conn_deliver(c);
+    else if (c->in.n == 0)
+        buf_reset(&c->in, 0);
+    if (e.code != E_OK)
+        conn_break(c, e);
+    else if (conn_lives(c) && (c->more || c->unzip_more) && conn_may_read(c))
+        loop_at_turn_end(c->loop, &c->turn_end);
+}
+
 static void conn_read(struct conn *c)
 {
+    if (c->zipped) {
+        conn_read_zipped(c);
+        return;
+    }
     bool lend = c->in.n == 0;
     size_t room = c->limits.in_max - c->in.n;
     size_t max = MIN(room, lend ? (size_t)LOOP_SCRATCH
@@ -301,10 +391,7 @@ static void conn_read(struct conn *c)
         return;
     }
     size_t n = 0;
-    enum io io = conn_get(c, p, max, &n);
-    struct err e = io == IO_END ? err_make(E_CLOSED, "the peer has closed") : OK;
-    if (io == IO_FAILED)
-        e = c->ssl ? err_make(E_INVALID, "TLS failure") : err_sys("recv");
+    struct err e = conn_read_error(c, conn_get(c, p, max, &n));
     if (n && lend) {
         conn_deliver_lent(c, n);
     } else if (n) {
@@ -369,7 +456,7 @@ static void conn_handshake(struct conn *c)
 
 struct err conn_start_tls(struct conn *c, struct tls_server *tls)
 {
-    check(!c->ssl && c->step == CONN_OPEN && !c->finishing);
+    check(!c->ssl && !c->zipped && c->step == CONN_OPEN && !c->finishing);
     if (!tls_server_has_certificate(tls))
         return err_make(E_UNSUPPORTED, "no certificate");
     SSL *ssl = tls_session_new(tls, c->io.fd);
@@ -394,6 +481,29 @@ void conn_tls_describe(const struct conn *c, struct buf *out)
 {
     if (c->ssl)
         buf_printf(out, "%s %s", SSL_get_version(c->ssl), SSL_get_cipher_name(c->ssl));
+}
+
+/* ----------------------------------------------------------------------------------- compression
+ */
+
+void conn_compress(struct conn *c)
+{
+    check(!c->zipped && c->step == CONN_OPEN);
+    if (!c->loop->zip)
+        c->loop->zip = zip_new();
+    c->zipped = true;
+    c->clear_left = c->out.n;
+    buf_put(&c->zip_in, buf_str(&c->in));
+    buf_consume(&c->in, c->in.n);
+    c->unzip_more = c->zip_in.n > 0;
+    if (c->zip_in.bad)
+        c->fail = err_make(E_LIMIT, "no memory for input");
+    loop_at_turn_end(c->loop, &c->turn_end);
+}
+
+bool conn_is_compressed(const struct conn *c)
+{
+    return c->zipped;
 }
 
 /* ----------------------------------------------------------------------------------------- events
@@ -423,7 +533,7 @@ static void conn_flush(struct conn *c)
         c->step = CONN_HANDSHAKE;
         conn_expect_write(c, true);
         conn_handshake(c);
-    } else if (c->finishing && c->step == CONN_OPEN && c->out.n == 0)
+    } else if (c->finishing && c->step == CONN_OPEN && conn_backlog(c) == 0)
         conn_say_farewell(c);
     if (conn_lives(c) && c->step == CONN_OPEN && !c->finishing)
         conn_tell_drained(c);
@@ -454,7 +564,7 @@ static void on_turn_end(struct chore *chore)
     conn_enter(c);
     if (c->again && c->in.n && c->step == CONN_OPEN && !c->held && !c->finishing)
         conn_deliver(c);
-    if (conn_lives(c) && c->more && conn_may_read(c))
+    if (conn_lives(c) && (c->more || c->unzip_more) && conn_may_read(c))
         conn_read(c);
     if (conn_lives(c))
         conn_flush(c);
@@ -503,6 +613,9 @@ void conn_free(struct conn *c)
     if (!c->lent)
         buf_free(&c->in);
     buf_free(&c->out);
+    buf_free(&c->zip_in);
+    buf_free(&c->zip_out);
+    unzip_free(&c->unzip);
     if (c->busy == 0)
         free(c);
 }

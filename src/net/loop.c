@@ -133,6 +133,7 @@ void loop_free(struct loop *l)
     (void)pthread_mutex_destroy(&l->lock);
     free(l->posted);
     free(l->scratch);
+    zip_free(l->zip);
     free(l);
 }
 

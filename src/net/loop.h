@@ -4,6 +4,7 @@
 
 #include "net/net.h"
 #include "net/ev_wrap.h"
+#include "net/zip.h"
 
 /* Something to be done once: part of the thing that it is done for. */
 struct chore {
@@ -32,6 +33,7 @@ struct loop {
     bool stop;
     uint8_t *scratch; /* LOOP_SCRATCH bytes into which everybody reads, never across callbacks */
     struct signal_watch *signals;
+    struct zip *zip; /* for connections that are compressed; NULL: there was none yet */
 
     pthread_mutex_t lock; /* of all below */
     struct posted *posted;

@@ -130,6 +130,12 @@ void conn_deadline(struct conn *c, uint32_t ms);
 MUST_CHECK struct err conn_start_tls(struct conn *c, struct tls_server *tls);
 /* From conn_start_tls on: everything that comes later is protected, or fails. */
 bool conn_is_tls(const struct conn *c);
+/* From now on both directions are compressed (raw DEFLATE, as RFC 4978 wants it): output from
+ * behind what has been written so far, input from what has not been consumed yet. Limits count what
+ * is not compressed; input is inflated in small steps, as it is consumed. What does not inflate
+ * ends the connection (E_INVALID). Once, and not before conn_start_tls. */
+void conn_compress(struct conn *c);
+bool conn_is_compressed(const struct conn *c);
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; nothing without TLS. */
 void conn_tls_describe(const struct conn *c, struct buf *out);
 

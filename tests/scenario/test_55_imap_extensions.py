@@ -1,7 +1,11 @@
 """IMAP's extensions, each by hand: what a client asks, and what it is told."""
 
 import base64
+import contextlib
+import os
+import pathlib
 import re
+import zlib
 
 LETTER = b"From: Carol <carol@example.org>\r\nSubject: news %d\r\n\r\nbody %d\r\n"
 
@@ -19,6 +23,12 @@ def session(thurn, select=True):
     return r
 
 
+def peak_memory(pid):
+    """Bytes that a process has held at most so far."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+
+
 def modseqs(lines):
     """Sequence number to modseq, of FETCH answers."""
     return {int(m[1]): int(m[2]) for m in
@@ -34,7 +44,7 @@ def test_what_is_announced_is_what_a_client_may_use(thurn):
     words = c.command(b"CAPABILITY")[0].split()
     for name in (b"UNSELECT NAMESPACE ID ENABLE MOVE XLIST LIST-EXTENDED LIST-STATUS SPECIAL-USE "
                  b"ESEARCH CONDSTORE QRESYNC UIDPLUS IDLE CHILDREN CREATE-SPECIAL-USE MULTIAPPEND "
-                 b"BINARY").split():
+                 b"BINARY COMPRESS=DEFLATE").split():
         assert name in words
     c.close()
 
@@ -295,4 +305,101 @@ def test_with_qresync_expunges_are_told_by_uid(thurn):
     other.command(b"STORE 1 +FLAGS.SILENT (\\Seen)")
     assert any(b"UID 4" in line and b"MODSEQ" in line for line in c.command(b"NOOP"))
     c.close()
+    other.close()
+
+
+class Zipped:
+    """What a raw client needs to go on compressed, after COMPRESS."""
+
+    def __init__(self, sock, rest=b""):
+        self.sock, self.buffer = sock, b""
+        self.out, self.back = zlib.compressobj(6, zlib.DEFLATED, -15), zlib.decompressobj(-15)
+        self.feed(rest)
+
+    def feed(self, data):
+        self.buffer += self.back.decompress(data)
+
+    def send(self, data, flush=zlib.Z_SYNC_FLUSH):
+        self.sock.sendall(self.out.compress(data) + self.out.flush(flush))
+
+    def until(self, start):
+        """Everything up to the line that begins so."""
+        while not (m := re.search(rb"(?:^|\n)" + re.escape(start) + rb"[^\n]*\n", self.buffer)):
+            data = self.sock.recv(65536)
+            assert data, self.buffer[-300:]
+            self.feed(data)
+        said, self.buffer = self.buffer[:m.end()], self.buffer[m.end():]
+        return said
+
+    def command(self, text, tag=b"z"):
+        self.send(tag + b" " + text + b"\r\n")
+        return self.until(tag + b" ")
+
+
+def test_a_compressed_session_says_the_same(thurn):
+    fill(thurn, 20)
+    plain = session(thurn)
+    wanted = b"".join(plain.command(b"FETCH 1:* (UID ENVELOPE BODY.PEEK[])", tag=b"z"))
+    assert b" COMPRESS=DEFLATE" in plain.command(b"CAPABILITY")[0]
+    assert b" NO " in plain.command(b"COMPRESS GZIP")[-1]
+    assert plain.command(b"COMPRESS DEFLATE")[-1].startswith(b"x OK")
+    c = Zipped(plain.sock)
+    assert c.command(b"FETCH 1:* (UID ENVELOPE BODY.PEEK[])") == wanted
+    assert b"z NO [COMPRESSIONACTIVE]" in c.command(b"COMPRESS DEFLATE")
+    assert b"COMPRESS" not in c.command(b"CAPABILITY")
+    # Compressible, incompressible, and pushed while idling.
+    for letter in (b"Subject: x\r\n\r\n" + b"line of text\r\n" * 200000,
+                   b"Subject: y\r\n\r\n" + base64.encodebytes(os.urandom(2000000))):
+        c.send(b"a APPEND INBOX {%d+}\r\n%s\r\n" % (len(letter), letter))
+        assert b"OK [APPENDUID" in c.until(b"a ")
+        assert letter in c.command(b"FETCH * BODY.PEEK[]")
+    c.send(b"i IDLE\r\n")
+    c.until(b"+ ")
+    thurn.deliver(LETTER % (1, 1))
+    c.until(b"* 23 EXISTS")
+    c.send(b"DONE\r\n")
+    c.until(b"i OK")
+    assert b"* BYE" in c.command(b"LOGOUT")
+    plain.close()
+
+
+def test_compression_under_tls_and_only_after_login(thurn):
+    c = thurn.imaps(user=None)
+    assert "COMPRESS=DEFLATE" not in c.capabilities
+    c.send(b"x COMPRESS DEFLATE\r\n")
+    assert c.readline().startswith(b"x BAD")
+    c.login("alice@example.test", "secret")
+    c.send(b"x COMPRESS DEFLATE\r\n")
+    assert c.readline().startswith(b"x OK")
+    z = Zipped(c.sock)
+    assert b"z OK" in z.command(b"SELECT INBOX")
+    z.sock.sendall(b"b NOOP\r\n")  # in clear: the connection is over
+    with contextlib.suppress(OSError):
+        while z.sock.recv(65536):
+            pass
+    assert session(thurn).command(b"NOOP")[-1].startswith(b"x OK")
+
+
+def test_a_compression_bomb_costs_its_sender_only(thurn):
+    """100 MB of zeros in 100 KB are an over-long line, as they would be uncompressed."""
+    r, other = session(thurn), session(thurn)
+    r.command(b"COMPRESS DEFLATE")
+    bomb = zlib.compressobj(9, zlib.DEFLATED, -15)
+    zeros = b"\0" * 1000000
+    frontend = thurn.pid_of("frontend")
+    before = peak_memory(frontend)
+    with contextlib.suppress(OSError):
+        for _ in range(100):
+            r.sock.sendall(bomb.compress(zeros))
+            assert other.command(b"NOOP")[-1].startswith(b"x OK")
+        r.sock.sendall(bomb.compress(b"\r\n") + bomb.flush(zlib.Z_SYNC_FLUSH))
+        back = zlib.decompressobj(-15)
+        said = b""
+        while b"\n" not in said:
+            data = r.sock.recv(65536)
+            assert data
+            said += back.decompress(data)
+        assert b" BAD " in said or b"* BYE" in said
+    assert peak_memory(frontend) - before < 20_000_000
+    r.close()
     other.close()

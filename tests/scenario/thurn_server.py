@@ -194,7 +194,8 @@ class Thurn:
     def imaps(self, user="alice"):
         context = ssl.create_default_context(cafile=str(self.dir / "chain.pem"))
         c = imaplib.IMAP4_SSL("localhost", self.imaps_port, ssl_context=context, timeout=DEADLINE)
-        c.login(f"{user}@example.test", PASSWORD)
+        if user:
+            c.login(f"{user}@example.test", PASSWORD)
         return c
 
     def lmtp(self):

@@ -46,6 +46,12 @@ void wire_parse_authenticate(struct wire_parse *w)
     w->cmd->initial = str_eq(initial, STR("=")) ? (struct str){NULL, 0} : initial;
 }
 
+void wire_parse_compress(struct wire_parse *w)
+{
+    (void)wire_space(w);
+    w->cmd->mechanism = wire_atom(w);
+}
+
 void wire_parse_login(struct wire_parse *w)
 {
     Thurn__ImapLogin *m = WIRE_NEW(w, ImapLogin, imap_login);

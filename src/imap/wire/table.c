@@ -81,33 +81,34 @@ bool wire_parse_head(struct wire_parse *w, enum imap_state state, const struct w
     return true;
 }
 
-static bool is_shown(enum wire_when when, bool before_login, bool starttls, bool login)
+static bool is_shown(enum wire_when when, const struct imap_situation *s)
 {
+    bool before_login = s->state == IMAP_NOT_AUTHENTICATED;
     switch (when) {
     case SHOW_NEVER: return false;
     case SHOW_ALWAYS: return true;
     case SHOW_BEFORE_LOGIN: return before_login;
-    case SHOW_STARTTLS: return before_login && starttls;
-    case SHOW_LOGIN: return before_login && login;
-    case SHOW_NO_LOGIN: return before_login && !login;
+    case SHOW_STARTTLS: return before_login && s->starttls;
+    case SHOW_LOGIN: return before_login && s->login;
+    case SHOW_NO_LOGIN: return before_login && !s->login;
+    case SHOW_COMPRESS: return !before_login && s->compress;
     }
     return false;
 }
 
-void imap_print_capability(struct buf *out, enum imap_state state, bool starttls, bool login)
+static void show(struct buf *out, const char *capability, bool shown)
 {
-    bool before_login = state == IMAP_NOT_AUTHENTICATED;
+    if (!shown)
+        return;
+    buf_byte(out, ' ');
+    buf_put(out, str_c(capability));
+}
+
+void imap_print_capability(struct buf *out, const struct imap_situation *s)
+{
     buf_put(out, STR("CAPABILITY"));
-    for (size_t i = 0; i < ARRAY_LEN(wire_commands); i++) {
-        if (!is_shown(wire_commands[i].when, before_login, starttls, login))
-            continue;
-        buf_byte(out, ' ');
-        buf_put(out, str_c(wire_commands[i].capability));
-    }
-    for (size_t i = 0; i < ARRAY_LEN(extensions); i++) {
-        if (!is_shown(extensions[i].when, before_login, starttls, login))
-            continue;
-        buf_byte(out, ' ');
-        buf_put(out, str_c(extensions[i].capability));
-    }
+    for (size_t i = 0; i < ARRAY_LEN(wire_commands); i++)
+        show(out, wire_commands[i].capability, is_shown(wire_commands[i].when, s));
+    for (size_t i = 0; i < ARRAY_LEN(extensions); i++)
+        show(out, extensions[i].capability, is_shown(extensions[i].when, s));
 }

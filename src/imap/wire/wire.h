@@ -20,7 +20,9 @@ enum wire_flags {
     WIRE_NO = 0,
     WIRE_UID = 1, /* has a UID form */
 };
-/* When a capability is shown. Those for logging in are shown before it only. */
+/* When a capability is shown. Those for logging in are shown before it only. COMPRESS is had after
+ * login: nothing that comes before is worth it, no password is compressed together with anything,
+ * and strangers cannot feed the inflater. */
 enum wire_when {
     SHOW_NEVER,
     SHOW_ALWAYS,
@@ -28,6 +30,7 @@ enum wire_when {
     SHOW_STARTTLS, /* TLS is to be had */
     SHOW_LOGIN,    /* passwords may be tried */
     SHOW_NO_LOGIN, /* they may not */
+    SHOW_COMPRESS, /* after login, if it has not been begun */
 };
 
 /* clang-format off */
@@ -65,7 +68,8 @@ enum wire_when {
   X(ID,           ANY,    NO,  id,           NONE,      "ID",                 ALWAYS,   "RFC2971") \
   X(ENABLE,       AFTER,  NO,  enable,       ENABLE,    "ENABLE",             ALWAYS,   "RFC5161") \
   X(MOVE,         OPEN,   UID, copy,         COPY,      "MOVE",               ALWAYS,   "RFC6851") \
-  X(XLIST,        AFTER,  NO,  xlist,        LIST,      "XLIST",              ALWAYS,   "Gmail")
+  X(XLIST,        AFTER,  NO,  xlist,        LIST,      "XLIST",              ALWAYS,   "Gmail")   \
+  X(COMPRESS,     AFTER,  NO,  compress,     NONE,      "COMPRESS=DEFLATE",   COMPRESS, "RFC4978")
 
 /* What works without a command of its own: capability, when it is shown, RFC, and where it is. */
 #define IMAP_EXTENSIONS(X)                                   \

@@ -115,8 +115,13 @@ bool imap_may_login(const struct imap_client *i)
 
 void imap_put_capability(struct imap_client *i, struct buf *out)
 {
-    bool starttls = !i->c.tls && tls_server_has_certificate(i->c.fe->tls);
-    imap_print_capability(out, i->state, starttls, imap_may_login(i));
+    const struct imap_situation situation = {
+        .state = i->state,
+        .starttls = !i->c.tls && tls_server_has_certificate(i->c.fe->tls),
+        .login = imap_may_login(i),
+        .compress = !conn_is_compressed(i->c.conn),
+    };
+    imap_print_capability(out, &situation);
 }
 
 static void imap_noop(struct imap_client *i)
@@ -148,6 +153,7 @@ static void (*const imap_runs[IMAP_VERBS])(struct imap_client *i) = {
     [IMAP_IDLE] = imap_idle,
     [IMAP_NAMESPACE] = imap_namespace,
     [IMAP_ID] = imap_id,
+    [IMAP_COMPRESS] = imap_compress,
 };
 
 static void imap_run(struct imap_client *i)

@@ -59,6 +59,7 @@ void imap_capability(struct imap_client *i);
 void imap_logout(struct imap_client *i);
 void imap_namespace(struct imap_client *i);
 void imap_id(struct imap_client *i);
+void imap_compress(struct imap_client *i);
 
 /* imap_idle.c */
 void imap_idle(struct imap_client *i);

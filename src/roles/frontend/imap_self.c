@@ -50,3 +50,16 @@ void imap_id(struct imap_client *i)
     conn_write(i->c.conn, STR("* ID (\"name\" \"Thurn\")\r\n"));
     imap_finish(i, STR("OK"), STR("Completed"));
 }
+
+/* RFC 4978: from behind this answer on, both directions. */
+void imap_compress(struct imap_client *i)
+{
+    if (conn_is_compressed(i->c.conn)) {
+        imap_finish(i, STR("NO [COMPRESSIONACTIVE]"), STR("The connection is compressed already"));
+    } else if (!str_ieq(i->cmd.mechanism, STR("DEFLATE"))) {
+        imap_finish(i, STR("NO"), STR("Only DEFLATE is known here"));
+    } else {
+        imap_finish(i, STR("OK"), STR("Compressed from here on"));
+        conn_compress(i->c.conn);
+    }
+}

@@ -28,12 +28,17 @@ static ProtobufCBinaryData bytes(const char *s)
 static void capabilities_are_those_of_the_situation(void **state)
 {
     struct buf out = {0};
-    imap_print_capability(&out, IMAP_NOT_AUTHENTICATED, true, false);
+    imap_print_capability(
+        &out, &(struct imap_situation){IMAP_NOT_AUTHENTICATED, .starttls = true, .compress = true});
     assert_printed(&out, "CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED " MORE " SASL-IR" REST);
-    imap_print_capability(&out, IMAP_NOT_AUTHENTICATED, false, true);
+    imap_print_capability(&out, &(struct imap_situation){IMAP_NOT_AUTHENTICATED, .login = true});
     assert_printed(&out, "CAPABILITY IMAP4rev1 AUTH=PLAIN " MORE " SASL-IR" REST);
-    imap_print_capability(&out, IMAP_SELECTED, true, true);
+    imap_print_capability(&out,
+                          &(struct imap_situation){IMAP_SELECTED, .starttls = true, .login = true});
     assert_printed(&out, "CAPABILITY IMAP4rev1 " MORE REST);
+    imap_print_capability(&out, &(struct imap_situation){IMAP_AUTHENTICATED, .compress = true});
+    assert_true(str_find(buf_str(&out), STR(" XLIST COMPRESS=DEFLATE LITERAL+ "), 0) < out.n);
+    buf_free(&out);
 }
 
 static void what_is_announced_is_what_the_table_has(void **state)

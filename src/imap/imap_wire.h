@@ -71,10 +71,8 @@ struct imap_command {
      * given as empty), still in base64. COMPRESS: the mechanism. */
     struct str mechanism, initial;
     bool has_initial;
-    /* SEARCH with a charset other than US-ASCII and UTF-8 is
-     * NO [BADCHARSET (US-ASCII UTF-8)]. */
-    bool bad_charset;
-    unsigned list_options;          /* LIST, LSUB, XLIST: for imap_print_mailboxes */
+    bool bad_charset;      /* SEARCH in a charset that is not known: NO [BADCHARSET (...)] */
+    unsigned list_options; /* LIST, LSUB, XLIST: for imap_print_mailboxes */
     const struct imap_id_field *id; /* ID */
     size_t n_id;
 };
@@ -142,6 +140,9 @@ void imap_parse_line(struct imap_parser *p, struct buf *in, struct arena *a,
 /* The end of IDLE (RFC 2177): MORE; COMMAND for DONE; BAD for any other line (RFC 2177 ends IDLE
  * then too: answer the IDLE with BAD); TOO_LONG. Nothing in `out->command` is filled. */
 void imap_parse_done(struct imap_parser *p, struct buf *in, struct imap_parsed *out);
+
+/* Names of the charsets that SEARCH takes, for BADCHARSET; there are more. */
+extern const struct str imap_charsets;
 
 /* The message of SASL PLAIN (RFC 4616) in base64, as a request in the arena. E_INVALID if it is
  * malformed, E_DENIED if it asks for another authorization identity than the user's own. */

@@ -239,3 +239,42 @@ bool mime_charset_convert(struct str name, struct str in, struct buf *out)
         put_windows_1252(out, in);
     return c != NULL || name.n == 0;
 }
+
+bool mime_charset_is_known(struct str name)
+{
+    const struct charset *c = charset_find(name);
+    if (c)
+        return true;
+    UConverter *cnv = icu_open(name, NULL);
+    if (cnv)
+        ucnv_close(cnv);
+    return cnv != NULL;
+}
+
+void mime_text_to_utf8(struct str charset, struct str text, struct buf *out)
+{
+    (void)mime_charset_convert(charset, text, out);
+}
+
+/* Converters load their tables when they are first used. */
+struct err mime_charsets_load(void)
+{
+    static const struct {
+        const char *name;
+        struct str text;
+    } samples[] = {
+        {"iso-8859-15", STR_INIT("\xA4")},  {"iso-8859-2", STR_INIT("\xB1")},
+        {"windows-1251", STR_INIT("\xC1")}, {"koi8-r", STR_INIT("\xC1")},
+        {"gb18030", STR_INIT("\xC4\xE3")},  {"big5", STR_INIT("\xA7\x41")},
+        {"euc-kr", STR_INIT("\xBE\xC8")},   {"shift_jis", STR_INIT("\x82\xA0")},
+        {"euc-jp", STR_INIT("\xA4\xA2")},   {"iso-2022-jp", STR_INIT("\x1B$B$\"\x1B(B")},
+        {"utf-8", STR_INIT("\xFF")},        {"utf-16", STR_INIT("\xFE\xFF\0A")},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
+        struct buf out CLEANUP(buf_free) = {0};
+        if (!mime_charset_is_known(str_c(samples[i].name)))
+            return err_make(E_UNSUPPORTED, "the character set tables cannot be loaded");
+        mime_text_to_utf8(str_c(samples[i].name), samples[i].text, &out);
+    }
+    return OK;
+}

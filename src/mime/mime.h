@@ -81,6 +81,14 @@ void mime_decoder_put(struct mime_decoder *d, struct str in, struct buf *out);
 void mime_decoder_end(struct mime_decoder *d, struct buf *out);
 void mime_decoder_free(struct mime_decoder *d);
 
+/* Loads what charsets are made of, which is done before a sandbox closes. E_UNSUPPORTED if it is
+ * not there. */
+MUST_CHECK struct err mime_charsets_load(void);
+/* Whether text in this charset can be turned into UTF-8. */
+bool mime_charset_is_known(struct str charset);
+/* Adds text in a known charset as UTF-8; what stands for nothing in it becomes U+FFFD. */
+void mime_text_to_utf8(struct str charset, struct str text, struct buf *out);
+
 /* Turns RFC 2047 encoded words into UTF-8, leaves the rest; bytes that are not UTF-8 are read as
  * Windows-1252. The result is in the arena (or `s` itself if nothing changes); {NULL,0} without
  * room. */

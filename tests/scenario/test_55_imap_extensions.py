@@ -403,3 +403,21 @@ def test_a_compression_bomb_costs_its_sender_only(thurn):
     assert peak_memory(frontend) - before < 20_000_000
     r.close()
     other.close()
+
+
+def test_search_in_other_charsets(thurn):
+    thurn.deliver("Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe_aus_=C5=81=C3=B3d=C5=BA?=\r\n"
+                  "Content-Type: text/plain; charset=utf-8\r\n\r\nПривет, こんにちは\r\n".encode())
+    fill(thurn, 1)
+    c = session(thurn)
+    for charset, key, text in (("ISO-8859-1", b"SUBJECT", "grüße"), ("ISO-8859-2", b"SUBJECT", "łódź"),
+                               ("KOI8-R", b"BODY", "привет"), ("windows-1251", b"TEXT", "ПРИВЕТ"),
+                               ("Shift_JIS", b"BODY", "こんにちは"), ("ISO-2022-JP", b"BODY", "こんに"),
+                               ("UTF-8", b"HEADER Subject", "aus łó")):
+        raw = text.encode(charset)
+        c.send(b"x SEARCH CHARSET %s %s {%d+}\r\n%s UNSEEN\r\n" % (charset.encode(), key, len(raw), raw))
+        assert c.until(b"x ") == [b"* SEARCH 1\r\n", b"x OK Completed\r\n"], charset
+    answer = c.command(b"SEARCH CHARSET KLINGON TEXT {3+}\r\nabc")[-1]
+    assert answer.startswith(b"x NO [BADCHARSET (US-ASCII UTF-8 ") and b"KOI8-R" in answer
+    assert c.command(b"SEARCH CHARSET UTF-8 SUBJECT {2+}\r\n\xff\xfe")[-1].startswith(b"x BAD")
+    c.close()

@@ -3,6 +3,7 @@
  * stand on a stack of fixed height, so that depth of input is no depth of calls.
  */
 #include "imap/wire/wire.h"
+#include "mime/mime.h"
 
 enum key_argument {
     KEY_NONE,
@@ -147,10 +148,29 @@ static void keyword_key(struct program *p, bool negated)
         node->text = pb_bytes(keyword);
 }
 
+const struct str imap_charsets = STR_INIT(
+    "US-ASCII UTF-8 UTF-7 ISO-8859-1 ISO-8859-2 ISO-8859-3 ISO-8859-4 ISO-8859-5 ISO-8859-6 "
+    "ISO-8859-7 ISO-8859-8 ISO-8859-9 ISO-8859-13 ISO-8859-15 windows-1250 windows-1251 "
+    "windows-1252 windows-1253 windows-1254 windows-1255 windows-1256 windows-1257 windows-1258 "
+    "KOI8-R KOI8-U ISO-2022-JP Shift_JIS EUC-JP GB2312 GBK GB18030 Big5 EUC-KR TIS-620");
+
+/* A text in the search's charset, as UTF-8 in the arena. */
+static struct str text_decoded(struct wire_parse *w, struct str s)
+{
+    CLEANUP(buf_free) struct buf utf8 = {0};
+    if (w->charset.n == 0 || s.n == 0)
+        return s;
+    mime_text_to_utf8(w->charset, s, &utf8);
+    struct str kept = str_dup(w->a, buf_str(&utf8));
+    if (utf8.bad || kept.n != utf8.n)
+        (void)wire_fail(w, "The command is too large");
+    return kept;
+}
+
 static ProtobufCBinaryData text(struct wire_parse *w)
 {
     (void)wire_space(w);
-    struct str s = wire_astring(w);
+    struct str s = text_decoded(w, wire_astring(w));
     if (!str_is_utf8(s))
         (void)wire_fail(w, "A search text is not in UTF-8");
     return pb_bytes(s);
@@ -264,8 +284,11 @@ static void charset(struct wire_parse *w)
     if (!cur_accept_istr(&w->c, STR("CHARSET ")))
         return;
     struct str name = wire_astring(w);
-    w->cmd->bad_charset =
-        !wire_bad(w) && !str_ieq(name, STR("UTF-8")) && !str_ieq(name, STR("US-ASCII"));
+    bool utf8 = str_ieq(name, STR("UTF-8")) || str_ieq(name, STR("US-ASCII"));
+    if (!wire_bad(w) && !utf8) {
+        w->charset = name;
+        w->cmd->bad_charset = !mime_charset_is_known(name);
+    }
     (void)wire_space(w);
 }
 

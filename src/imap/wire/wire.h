@@ -103,6 +103,7 @@ struct wire_parse {
     struct arena *a;
     struct imap_command *cmd;
     const char *error;     /* the first one, for the client; NULL: none */
+    struct str charset;    /* SEARCH: of its texts; empty: UTF-8 */
     bool message_follows;  /* APPEND: its literal has been announced, */
     uint64_t message_size; /* of so many bytes */
 };

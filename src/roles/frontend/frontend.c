@@ -1,5 +1,6 @@
 #include "base/base.h"
 
+#include "mime/mime.h"
 #include "roles/frontend/frontend.h"
 #include "roles/probe.h"
 
@@ -201,8 +202,13 @@ static struct err frontend_prepare(struct role *r, struct buf *explain)
     r->self = fe;
     frontend_read_settings(fe);
     struct err e = tls_server_new(&fe->tls);
-    if (e.code != E_OK)
+    if (e.code != E_OK) {
         buf_printf(explain, "the frontend cannot set up TLS: %s", e.why);
+        return e;
+    }
+    e = mime_charsets_load(); /* for SEARCH */
+    if (e.code != E_OK)
+        buf_put(explain, STR("ICU cannot load its converters; is libicu's data installed?"));
     return e;
 }
 

@@ -134,11 +134,13 @@ static void imap_noop(struct imap_client *i)
 
 static void imap_search(struct imap_client *i)
 {
-    if (i->cmd.bad_charset)
-        imap_finish(i, STR("NO [BADCHARSET (US-ASCII UTF-8)]"),
-                    STR("This charset is not known here"));
-    else
+    if (!i->cmd.bad_charset) {
         imap_forward(i, STR(""), -1);
+        return;
+    }
+    struct buf word CLEANUP(buf_free) = {0};
+    buf_printf(&word, "NO [BADCHARSET (%.*s)]", STR_FMT(imap_charsets));
+    imap_finish(i, buf_str(&word), STR("This charset is not known here"));
 }
 
 /* What the frontend has a part in; everything else goes to the backend as it is. */

@@ -293,26 +293,6 @@ static struct err set_limits(const Thurn__Settings *s)
     return OK;
 }
 
-/* Converters load their tables when they are first used. */
-static struct err load_charsets(void)
-{
-    static const struct str words[] = {
-        STR_INIT("=?iso-8859-15?Q?=A4?="),  STR_INIT("=?iso-8859-2?Q?=B1?="),
-        STR_INIT("=?windows-1251?Q?=C1?="), STR_INIT("=?koi8-r?Q?=C1?="),
-        STR_INIT("=?gb18030?B?xOM=?="),     STR_INIT("=?big5?B?p0E=?="),
-        STR_INIT("=?euc-kr?B?vsg=?="),      STR_INIT("=?shift_jis?B?gqA=?="),
-        STR_INIT("=?euc-jp?B?pKI=?="),      STR_INIT("=?iso-2022-jp?B?GyRCJCIbKEI=?="),
-        STR_INIT("=?utf-8?Q?=FF?="),        STR_INIT("=?utf-16?B?/v8AQQ==?="),
-    };
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        struct arena a CLEANUP(arena_free);
-        arena_init(&a, 4096);
-        if (mime_decode_words(words[i], &a).p == words[i].p)
-            return err_make(E_UNSUPPORTED, "the character set tables cannot be loaded");
-    }
-    return OK;
-}
-
 static struct err scanner_prepare(struct role *r, struct buf *explain)
 {
     struct scanner *s = mem_alloc(sizeof *s);
@@ -323,7 +303,7 @@ static struct err scanner_prepare(struct role *r, struct buf *explain)
         buf_put(explain, STR("the scanner cannot limit itself; check scanner_memory"));
         return e;
     }
-    e = load_charsets();
+    e = mime_charsets_load();
     if (e.code)
         buf_put(explain, STR("ICU cannot load its converters; is libicu's data installed?"));
     return e;

@@ -78,6 +78,7 @@ static const struct parse_case good[] = {
     CASE(NOT_AUTHENTICATED, "a ID NIL\r\n", "a ID\n"),
     CASE(NOT_AUTHENTICATED, "a ID (\"name\" \"x y\" \"os\" NIL)\r\n", "a ID name=x y os=\n"),
     CASE(AUTHENTICATED, "a NAMESPACE\r\n", "a NAMESPACE\n"),
+    CASE(SELECTED, "a compress deflate\r\n", "a COMPRESS deflate\n"),
     CASE(AUTHENTICATED, "a SELECT x (CONDSTORE)\r\n", "a SELECT {mailbox=x condstore=1}\n"),
     CASE(AUTHENTICATED,
          "a SELECT x (QRESYNC (67890007 20050715194045000 41,43:211 (1,5 41,45)))\r\n",
@@ -162,7 +163,17 @@ static const struct parse_case good[] = {
     CASE(SELECTED, "A UID SEARCH charset us-ascii 1:4,9 UID 5:*\r\n",
          "A UID SEARCH {nodes=[{op=1 children=2},{op=6 set=1:4,9},{op=6 set=uid 5:4294967295}] "
          "uid=1}\n"),
-    CASE(SELECTED, "A SEARCH CHARSET KOI8-R TEXT \"\xC1\xC2\"\r\n", "A SEARCH bad-charset\n"),
+    CASE(SELECTED, "A SEARCH CHARSET KLINGON TEXT \"\xC1\xC2\"\r\n", "A SEARCH bad-charset\n"),
+    CASE(SELECTED, "A SEARCH CHARSET KOI8-R TEXT \"\xC1\xC2\" HEADER Subject {1+}\r\n\xD6\r\n",
+         "A SEARCH {nodes=[{op=1 children=2},{op=22 text=\xD0\xB0\xD0\xB1},{op=20 text=\xD0\xB6 "
+         "header=Subject}]}\n"),
+    CASE(SELECTED, "A SEARCH CHARSET \"iso-8859-1\" OR FROM {2}\r\n\xFCx TO b\r\n",
+         "+ 2\nA SEARCH {nodes=[{op=1 children=1},{op=2 children=2},{op=15 text=\xC3\xBCx},{op=16 "
+         "text=b}]}\n"),
+    CASE(SELECTED, "A SEARCH CHARSET ISO-2022-JP SUBJECT {8+}\r\n\x1B$B$\"\x1B(B\r\n",
+         "A SEARCH {nodes=[{op=1 children=1},{op=19 text=\xE3\x81\x82}]}\n"),
+    CASE(SELECTED, "A SEARCH CHARSET UTF-8 SUBJECT \"\" HEADER X-Y {0+}\r\n\r\n",
+         "A SEARCH {nodes=[{op=1 children=2},{op=19},{op=20 header=X-Y}]}\n"),
     CASE(SELECTED, "A SEARCH OR NOT SEEN (DELETED OR 1 2) KEYWORD k UNKEYWORD k\r\n",
          "A SEARCH {nodes=[{op=1 children=3},{op=2 children=2},{op=3 children=1},{op=4 number=1},"
          "{op=1 children=2},{op=4 number=8},{op=2 children=2},{op=6 set=1},{op=6 set=2},"
@@ -308,6 +319,8 @@ static const struct parse_case bad[] = {
     CASE(AUTHENTICATED, "a APPEND INBOX {2+}\r\nxx {100001}\r\nb NOOP\r\n",
          "message 2+ a APPEND {mailbox=INBOX messages=[{size=2}]}\n"
          "tail TOOBIG: The message is too large\nb NOOP {}\n"),
+    CASE(NOT_AUTHENTICATED, "a COMPRESS DEFLATE\r\n", "a BAD Log in first\n"),
+    CASE(AUTHENTICATED, "a COMPRESS\r\n", "a BAD Arguments are missing\n"),
     CASE(NOT_AUTHENTICATED, "a APPEND INBOX {3}\r\n", "a BAD Log in first\n"),
     CASE(SELECTED, "a FETCH 1 BINARY[1.MIME]\r\n", "a BAD BINARY takes the numbers of a part\n"),
     CASE(SELECTED, "a FETCH 1 BINARY[TEXT]\r\n", "a BAD BINARY takes the numbers of a part\n"),
@@ -550,6 +563,23 @@ static void messages_of_one_append_are_bounded_in_number_and_size(void **state)
     buf_free(&out);
 }
 
+static void charsets_that_are_announced_are_known(void **state)
+{
+    struct buf b = {0}, out = {0};
+    for (struct cur names = cur_of(imap_charsets); !cur_end(&names); cur_accept(&names, ' ')) {
+        size_t end = str_find_byte(names.s, ' ', names.at);
+        struct str name = cur_take(&names, end - names.at);
+        buf_clear(&b);
+        buf_clear(&out);
+        buf_printf(&b, "a SEARCH CHARSET %.*s TEXT abc\r\n", STR_FMT(name));
+        dump_stream(&out, SEL, &limits, buf_str(&b), b.n);
+        assert_true(
+            str_eq(buf_str(&out), STR("a SEARCH {nodes=[{op=1 children=1},{op=22 text=abc}]}\n")));
+    }
+    buf_free(&b);
+    buf_free(&out);
+}
+
 static void searches_are_bounded_in_depth_and_size(void **state)
 {
     struct buf b = {0};
@@ -730,6 +760,7 @@ int main(void)
         cmocka_unit_test(a_literal_over_the_limit_is_refused),
         cmocka_unit_test(a_command_of_many_literals_is_refused_at_its_limit),
         cmocka_unit_test(a_message_over_the_limit_is_refused_as_such),
+        cmocka_unit_test(charsets_that_are_announced_are_known),
         cmocka_unit_test(messages_of_one_append_are_bounded_in_number_and_size),
         cmocka_unit_test(searches_are_bounded_in_depth_and_size),
         cmocka_unit_test(a_request_that_would_not_fit_its_frame_is_refused),

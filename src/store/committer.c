@@ -24,12 +24,38 @@ static void take_group(struct engine *e, struct list *out, uint64_t *out_estimat
     for (size_t n = 0; n < GROUP_COMMITS && !list_empty(&e->waiting); n++) {
         struct commit *c = commit_of(e->waiting.next);
         uint64_t more = c->early.code ? 0 : group_estimate(&c->batch);
-        if (n && bytes + more > GROUP_BYTES)
+        if (n && (c->prepare || bytes + more > GROUP_BYTES))
             break;
         bytes += more;
         list_append(out, list_pop(&e->waiting));
+        if (c->prepare)
+            break;
     }
     *out_estimate = bytes;
+}
+
+/* Everything before it is in the index now, and nobody else commits. */
+static void prepare_group(struct list *group, uint64_t *estimate)
+{
+    struct commit *c = list_empty(group) ? NULL : commit_of(group->next);
+    if (!c || !c->prepare || c->early.code)
+        return;
+    c->prepare(c);
+    c->early = buf_err(&c->batch.ops);
+    *estimate = GROUP_HEADER + (c->early.code ? 0 : group_estimate(&c->batch));
+}
+
+/* A big body's segment may have been retired since it was written. */
+static void refuse_lost_bodies(struct engine *e, struct list *group)
+{
+    list_each (l, group) {
+        struct commit *c = commit_of(l);
+        for (size_t i = 0; i < c->batch.n_bodies && !c->early.code; i++) {
+            const struct body *b = c->batch.bodies[i];
+            if (body_is_big(b) && !segment_takes_owners(e, b->segment))
+                c->early = err_make(E_IO, "the body was let go meanwhile; try again");
+        }
+    }
 }
 
 /* What is durable but cannot be shown is repaired by replaying it in a new process. */
@@ -65,6 +91,7 @@ static struct err fit_group(struct engine *e, struct list *group, uint64_t *esti
 static struct err commit_group(struct engine *e, struct list *group, uint64_t estimate)
 {
     struct applied applied;
+    refuse_lost_bodies(e, group);
     TRY(fit_group(e, group, &estimate));
     TRY(group_begin(e, estimate));
     list_each (l, group) {
@@ -85,6 +112,7 @@ static void commit_waiting(struct engine *e)
     list_init(&group);
     take_group(e, &group, &estimate);
     pthread_mutex_unlock(&e->lock);
+    prepare_group(&group, &estimate);
     struct err result = estimate > GROUP_HEADER ? commit_group(e, &group, estimate) : OK;
     for (struct list *l; (l = list_pop(&group));) {
         struct commit *c = commit_of(l);
@@ -126,6 +154,19 @@ void engine_submit(struct engine *e, struct commit *c)
     pthread_mutex_unlock(&e->lock);
     if (wake)
         pthread_cond_signal(&e->wake);
+}
+
+void committer_wait_idle(struct engine *e)
+{
+    enum { TRIES = 100, STEP_NS = 5000000 };
+    bool idle = false;
+    for (unsigned i = 0; i < TRIES && !idle; i++) {
+        const struct timespec step = {.tv_nsec = i ? STEP_NS : 0};
+        (void)nanosleep(&step, NULL);
+        pthread_mutex_lock(&e->lock);
+        idle = !e->committing && list_empty(&e->waiting);
+        pthread_mutex_unlock(&e->lock);
+    }
 }
 
 static void *committer_main(void *arg)

@@ -13,6 +13,9 @@ static void engine_free(struct engine *e)
     if (e->lock_fd >= 0)
         close(e->lock_fd);
     group_builder_free(e->builder);
+    segment_table_free(e);
+    pthread_mutex_destroy(&e->rewriter_lock);
+    pthread_cond_destroy(&e->rewriter_wake);
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->wake);
     free(e);
@@ -26,9 +29,13 @@ static struct engine *engine_new(const struct engine_options *o)
     e->read_only = o->read_only;
     e->segment_size = o->segment_size ? o->segment_size : DEFAULT_SEGMENT;
     e->flush_after = o->flush_after ? o->flush_after : FLUSH_AFTER;
+    e->rewrite_rate = o->rewrite_rate;
     e->lock_fd = e->writer.fd = -1;
     e->builder = group_builder_new();
     check(pthread_mutex_init(&e->lock, NULL) == 0 && pthread_cond_init(&e->wake, NULL) == 0);
+    check(pthread_mutex_init(&e->known.lock, NULL) == 0 &&
+          pthread_mutex_init(&e->rewriter_lock, NULL) == 0 &&
+          pthread_cond_init(&e->rewriter_wake, NULL) == 0);
     list_init(&e->waiting);
     segment_slots_init(e);
     check(snprintf(e->dir, PATH_LEN, "%.*s", (int)o->dir.n, (const char *)o->dir.p) > 0);
@@ -67,6 +74,8 @@ struct err engine_open(const struct engine_options *o, struct engine **out, stru
     struct engine *e = engine_new(o);
     size_t before = explain->n;
     struct err err = engine_start(e, o->cache_size, explain);
+    if (!err.code && o->rewrite_rate && !o->read_only)
+        rewriter_start(e);
     if (err.code) {
         if (explain->n == before)
             buf_printf(explain, "%s: %s%s%s", e->dir, err.why, err.sys ? ": " : "",
@@ -82,6 +91,7 @@ void engine_close(struct engine *e)
 {
     if (!e)
         return;
+    rewriter_stop(e);
     committer_stop(e);
     engine_free(e);
 }
@@ -94,5 +104,6 @@ void engine_stats(struct engine *e, struct store_stats *out)
         .synced_bytes = atomic_load(&e->synced_bytes),
         .replayed_groups = atomic_load(&e->replayed_groups),
         .segments = atomic_load(&e->segments),
+        .freed_bytes = atomic_load(&e->freed_bytes),
     };
 }

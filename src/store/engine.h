@@ -20,6 +20,8 @@ struct engine_options {
     uint64_t segment_size, cache_size;
     uint64_t flush_after; /* bytes of log after which the index is flushed; 0: 128 MB */
     const struct store_disk *disk;
+    uint64_t rewrite_rate; /* bytes of bodies per second that the background rewriting of mostly
+                              dead segments copies; 0: nothing is rewritten */
     bool read_only; /* for the check: works on a hard-linked copy of the index, replays into that
                        copy, changes nothing in the store */
 };
@@ -48,7 +50,8 @@ void batch_delete_range(struct batch *b, struct str from, struct str to);
  * lies. The first commit that carries the body writes it, later ones point to the same bytes. */
 void batch_body(struct batch *b, struct str key, account_id account, struct body *body);
 /* Deletes the place of a body under `key`, which was read as `place`, and with it the engine's
- * reverse key: what keeps the bytes from being freed. */
+ * reverse key: what keeps the bytes from being freed. If the body has been moved meanwhile, its
+ * place of the moment of the commit goes. */
 void batch_body_drop(struct batch *b, struct str key, const Thurn__BodyPlace *place);
 void batch_free(struct batch *b);
 
@@ -57,6 +60,9 @@ struct commit {
     struct list link;
     struct err early; /* the engine's: failed before it reached the committer */
     struct batch batch;
+    /* If set, the commit stands in a group of its own, and its batch is filled by this, on the
+     * thread that commits, when the index shows everything before it and nothing behind. */
+    void (*prepare)(struct commit *c);
     /* On the thread that committed it (the submitter's within engine_submit, if nobody else was
      * committing), after the index shows the change (or it has failed: then nothing of it is
      * there, in this process and after any restart). Must not block. */
@@ -75,6 +81,9 @@ MUST_CHECK struct err engine_has_room(struct engine *e, uint64_t bytes);
 /* The index at one moment. Any thread, one at a time. */
 struct view;
 struct view *view_open(struct engine *e);
+/* The same for who reads no bodies, and may keep it for as long as he likes: it does not keep the
+ * segments of bodies that were moved meanwhile. */
+struct view *view_open_keys(struct engine *e);
 void view_close(struct view *v);
 /* E_NOTFOUND; the value is in the arena. */
 MUST_CHECK struct err view_get(struct view *v, struct str key, struct arena *a, struct str *out);
@@ -93,6 +102,9 @@ MUST_CHECK struct err engine_body_read(struct engine *e, const Thurn__BodyPlace 
                                        uint64_t offset, uint8_t *out, size_t n);
 /* Reads the whole body and compares its hash: for the check. */
 MUST_CHECK struct err engine_body_verify(struct engine *e, const Thurn__BodyPlace *place);
+/* One step of rewriting segments that are mostly dead, which otherwise happens in the background:
+ * for tests. *out_worked: there was something to do. */
+MUST_CHECK struct err engine_rewrite(struct engine *e, bool *out_worked);
 /* Goes through the whole log from its first segment: verifies group and record checksums and
  * sequence. For the check. */
 MUST_CHECK struct err engine_log_verify(struct engine *e, store_finding found,

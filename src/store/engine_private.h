@@ -28,6 +28,32 @@ struct segment_slot {
     struct segment_file *file;
 };
 
+/* What is known of a segment while the store is open. */
+struct known_segment {
+    uint64_t number;
+    bool big;            /* holds one big body */
+    bool damaged;        /* a body there cannot be read: left as it is */
+    bool retired;        /* no body gets an owner there any more */
+    uint64_t retired_at; /* epoch in which the index on disk had passed that; UINT64_MAX: not yet */
+    uint64_t dropped;    /* bytes of owners' bodies that have been dropped since the start */
+    /* As it was when it was last looked at. */
+    bool looked_at;
+    uint64_t seen;       /* of `dropped` */
+    uint64_t size, live; /* bytes of the file; of bodies with an owner, with their headers */
+    uint64_t bodies;     /* of all its bodies; UINT64_MAX: not known */
+};
+struct segment_table {
+    pthread_mutex_t lock;
+    struct known_segment *v; /* by number */
+    size_t n, cap;
+};
+/* What is being rewritten: the rewriter's alone. */
+struct rewriting {
+    bool active;
+    struct known_segment segment;
+    uint64_t next; /* byte from which on bodies have not been moved */
+};
+
 struct engine {
     const struct store_disk *disk;
     char dir[PATH_LEN], log_dir[PATH_LEN], index_dir[PATH_LEN];
@@ -52,6 +78,19 @@ struct engine {
     atomic_uint_fast64_t promised; /* bytes of big bodies that are being written */
     atomic_bool full;              /* mail is refused, which has been logged */
 
+    struct segment_table known;
+    atomic_uint_fast64_t current_segment; /* that groups are added to; 0: none yet */
+    struct rewriting rewriting;
+    uint64_t rewrite_rate;
+    pthread_t rewriter;
+    bool rewriter_runs, rewriter_stop;
+    pthread_mutex_t rewriter_lock;
+    pthread_cond_t rewriter_wake;
+    /* Views, by the parity of the epoch in which they were opened. */
+    atomic_uint_fast64_t epoch, readers[2];
+    atomic_uint to_remove; /* retired segments whose files are still there */
+
+    atomic_uint_fast64_t freed_bytes;
     atomic_uint_fast64_t groups, records, synced_bytes, replayed_groups, segments;
 };
 
@@ -85,10 +124,12 @@ struct segment {
 struct segments {
     struct segment *v; /* by number */
     size_t n;
+    bool whole; /* the log is there from its first segment on */
 };
 void segments_free(struct segments *s);
-/* What is there, and which of it is the log. E_CORRUPT if the chain is broken. */
-MUST_CHECK struct err segments_find(struct engine *e, struct segments *out, struct buf *explain);
+/* What is there, and which of it is the end of the log: without a gap, but perhaps not from the
+ * beginning. */
+MUST_CHECK struct err segments_find(struct engine *e, struct segments *out);
 
 /* -- replay.c -- */
 
@@ -132,7 +173,33 @@ enum room_for { ROOM_FOR_MAIL, ROOM_FOR_CHANGES };
 /* E_FULL if the disk has no room for so many bytes of this kind. */
 MUST_CHECK struct err disk_has_room(struct engine *e, enum room_for what, uint64_t bytes);
 
+/* -- segment_table.c -- */
+
+void segment_table_add(struct engine *e, const struct known_segment *s);
+void segment_table_remove(struct engine *e, uint64_t number);
+/* Replaces what is known, except `dropped`. */
+void segment_table_change(struct engine *e, const struct known_segment *s);
+void segment_table_dropped(struct engine *e, uint64_t number, uint64_t bytes);
+void segment_table_retire(struct engine *e, uint64_t number);
+/* Whether a body that stands there may get another owner. */
+bool segment_takes_owners(struct engine *e, uint64_t number);
+/* The best of those that groups are not added to, of which `better` compares any with the best so
+ * far (NULL: none); false if there is none. */
+bool segment_table_pick(struct engine *e,
+                        bool (*better)(const struct known_segment *s,
+                                       const struct known_segment *than, void *arg),
+                        void *arg, struct known_segment *out);
+void segment_table_free(struct engine *e);
+
+/* -- rewrite.c -- */
+
+void rewriter_start(struct engine *e);
+void rewriter_stop(struct engine *e);
+
 /* -- committer.c -- */
+
+/* Waits until nobody is waiting for a commit, but not for ever. */
+void committer_wait_idle(struct engine *e);
 
 void committer_start(struct engine *e);
 void committer_stop(struct engine *e);
@@ -141,5 +208,14 @@ void committer_stop(struct engine *e);
 
 void segment_slots_init(struct engine *e);
 void segment_slots_close(struct engine *e);
+/* An open segment with a reference for the caller. */
+MUST_CHECK struct err segment_file_get(struct engine *e, uint64_t number,
+                                       struct segment_file **out);
+void segment_file_put(struct engine *e, struct segment_file *f); /* NULL is fine */
+/* Closes it when nobody reads it any more, before its file is removed. */
+void segment_file_forget(struct engine *e, uint64_t number);
+/* The bytes of the body whose record stands there, which has this length; verified. E_CORRUPT. */
+MUST_CHECK struct err segment_body_load(struct engine *e, uint64_t segment, uint64_t offset,
+                                        uint64_t length, struct buf *out);
 
 #endif

@@ -96,23 +96,31 @@ struct err index_open(const char *path, uint64_t cache_size, struct index **out,
     return OK;
 }
 
-static void index_flush(struct index *ix, bool wait)
+static struct err index_flush(struct index *ix, bool wait)
 {
     char *error = NULL;
     rocksdb_flushoptions_t *f = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(f, wait);
     rocksdb_flush(ix->db, f, &error);
     rocksdb_flushoptions_destroy(f);
-    if (error) /* nothing is lost: the log is replayed at the next start */
-        log_warn("store.index.flush-failed", LF_C("why", error));
+    if (!error)
+        return OK;
+    /* Nothing is lost: the log is replayed at the next start. */
+    log_warn("store.index.flush-failed", LF_C("why", error));
     rocksdb_free(error);
+    return err_make(E_IO, "the index cannot be written");
+}
+
+struct err index_flush_now(struct index *ix)
+{
+    return index_flush(ix, true);
 }
 
 void index_close(struct index *ix)
 {
     if (!ix)
         return;
-    index_flush(ix, true);
+    (void)!index_flush(ix, true).code;
     rocksdb_close(ix->db);
     index_free(ix);
 }
@@ -174,7 +182,9 @@ static void put_body(struct index *ix, const struct op *op)
     struct key reverse;
     reverse.n = 0;
     reverse_key(&reverse, op);
-    put(ix, key_str(&reverse), STR(""));
+    struct buf length CLEANUP(buf_free) = {0};
+    buf_varint(&length, op->place.length);
+    put(ix, key_str(&reverse), buf_str(&length));
 }
 
 static void drop_body(struct index *ix, const struct op *op)
@@ -239,7 +249,7 @@ void index_bound_replay(struct index *ix, uint64_t log_bytes, uint64_t limit)
         property(ix, "rocksdb.actual-delayed-write-rate") > 0)
         return;
     ix->unflushed = 0;
-    index_flush(ix, false);
+    (void)!index_flush(ix, false).code;
 }
 
 /* What is in memory becomes files, which are then merged with those that are there: their inputs
@@ -254,25 +264,112 @@ uint64_t index_reserve(struct index *ix)
     return MIN(memory + merged + merged / 8, (uint64_t)INDEX_RESERVE_MAX);
 }
 
-struct err index_segment_owned(struct index *ix, uint64_t segment, bool *out)
+struct err index_place(struct index *ix, struct str key, Thurn__BodyPlace *out)
 {
-    struct key prefix = {.n = 0};
-    reverse_prefix(&prefix, segment);
-    rocksdb_iterator_t *it = rocksdb_create_iterator(ix->db, ix->read);
-    rocksdb_iter_seek(it, text(prefix.b), prefix.n);
-    bool owned = false;
-    if (rocksdb_iter_valid(it)) {
-        size_t n;
-        const char *key = rocksdb_iter_key(it, &n);
-        owned = str_starts(str_of(key, n), key_str(&prefix));
-    }
     char *error = NULL;
-    rocksdb_iter_get_error(it, &error);
-    rocksdb_iter_destroy(it);
+    size_t n;
+    char *value = rocksdb_get(ix->db, ix->read, text(key.p), key.n, &n, &error);
     if (error) {
         rocksdb_free(error);
         return err_make(E_IO, "the index cannot be read");
     }
+    if (!value)
+        return err_make(E_NOTFOUND, "no such place");
+    Thurn__BodyPlace *place = thurn__body_place__unpack(NULL, n, (const uint8_t *)value);
+    rocksdb_free(value);
+    if (!place)
+        return err_make(E_CORRUPT, "the place of a body cannot be unpacked");
+    *out = *place;
+    out->base.n_unknown_fields = 0;
+    out->base.unknown_fields = NULL;
+    thurn__body_place__free_unpacked(place, NULL);
+    return OK;
+}
+
+/* Where a reverse key leads; false if it belongs to another segment. */
+static bool owner_of(struct str key, struct str value, struct str prefix, struct owner *out)
+{
+    if (!str_starts(key, prefix))
+        return false;
+    struct cur k = cur_of(str_skip(key, prefix.n)), v = cur_of(value);
+    out->offset = key_read_u64(&k);
+    out->account = key_read_u64(&k);
+    out->key = cur_rest(&k);
+    out->length = cur_varint(&v);
+    return !k.bad && !v.bad;
+}
+
+static struct str iterator_bytes(const char *(*get)(const rocksdb_iterator_t *, size_t *),
+                                 const rocksdb_iterator_t *it)
+{
+    size_t n;
+    const char *p = get(it, &n);
+    return str_of(p, n);
+}
+
+struct err index_owners(struct index *ix, uint64_t segment, uint64_t from,
+                        bool (*each)(const struct owner *o, void *arg), void *arg)
+{
+    struct key prefix = {.n = 0}, first;
+    reverse_prefix(&prefix, segment);
+    first = prefix;
+    key_u64(&first, from);
+    rocksdb_iterator_t *it = rocksdb_create_iterator(ix->db, ix->read);
+    struct owner o;
+    for (rocksdb_iter_seek(it, text(first.b), first.n);
+         rocksdb_iter_valid(it) &&
+         owner_of(iterator_bytes(rocksdb_iter_key, it), iterator_bytes(rocksdb_iter_value, it),
+                  key_str(&prefix), &o) &&
+         each(&o, arg);
+         rocksdb_iter_next(it))
+        continue;
+    char *error = NULL;
+    rocksdb_iter_get_error(it, &error);
+    rocksdb_iter_destroy(it);
+    if (!error)
+        return OK;
+    rocksdb_free(error);
+    return err_make(E_IO, "the index cannot be read");
+}
+
+static bool one_owner(const struct owner *o, void *arg)
+{
+    (void)o;
+    *(bool *)arg = true;
+    return false;
+}
+
+struct err index_segment_owned(struct index *ix, uint64_t segment, bool *out)
+{
+    bool owned = false;
+    TRY(index_owners(ix, segment, 0, one_owner, &owned));
     *out = owned;
+    return OK;
+}
+
+struct err index_next_segment(struct index *ix, uint64_t from, uint64_t *out)
+{
+    struct key first = {.n = 0}, prefix = {.n = 0};
+    reverse_prefix(&first, from);
+    key_byte(&prefix, ENGINE_KEY);
+    key_byte(&prefix, 'r');
+    rocksdb_iterator_t *it = rocksdb_create_iterator(ix->db, ix->read);
+    rocksdb_iter_seek(it, text(first.b), first.n);
+    struct str key = {0};
+    if (rocksdb_iter_valid(it))
+        key = iterator_bytes(rocksdb_iter_key, it);
+    struct cur c = cur_of(str_skip(key, prefix.n));
+    bool found = str_starts(key, key_str(&prefix));
+    uint64_t number = found ? key_read_u64(&c) : 0;
+    char *error = NULL;
+    rocksdb_iter_get_error(it, &error);
+    rocksdb_iter_destroy(it);
+    if (error || (found && c.bad)) {
+        rocksdb_free(error);
+        return err_make(E_IO, "the index cannot be read");
+    }
+    if (!found)
+        return err_make(E_NOTFOUND, "no later segment");
+    *out = number;
     return OK;
 }

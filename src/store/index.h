@@ -6,9 +6,10 @@
  *   01 'a'                                         `applied`: segment, offset, sequence (u64 each,
  *                                                  little-endian): the log is in here up to this
  *                                                  byte, the end of a group
- *   01 'r' segment offset account 'key of place'   reverse key of a body, without value: finds the
- *                                                  owners of the bytes at a place in the log. An
- *                                                  owner counts only if its place says the same.
+ *   01 'r' segment offset account 'key of place'   reverse key of a body: finds the owners of the
+ *                                                  bytes at a place in the log. Their length, as a
+ *                                                  varint. An owner counts only if its place says
+ *                                                  the same.
  */
 #ifndef THURN_STORE_INDEX_H
 #define THURN_STORE_INDEX_H
@@ -49,6 +50,20 @@ void index_bound_replay(struct index *ix, uint64_t log_bytes, uint64_t limit);
  * INDEX_RESERVE_MAX. Any thread. */
 enum { INDEX_RESERVE_MAX = 1 << 30 };
 uint64_t index_reserve(struct index *ix);
+/* The place under a key as of now. E_NOTFOUND, E_CORRUPT. */
+MUST_CHECK struct err index_place(struct index *ix, struct str key, Thurn__BodyPlace *out);
+/* Owners of bodies in a segment, from a byte of it on, in the order of offsets, as the reverse keys
+ * have them; `each` returns false to stop. */
+struct owner {
+    uint64_t offset, account, length;
+    struct str key;
+};
+MUST_CHECK struct err index_owners(struct index *ix, uint64_t segment, uint64_t from,
+                                   bool (*each)(const struct owner *o, void *arg), void *arg);
+/* Writes out what is in memory, and waits for it. */
+MUST_CHECK struct err index_flush_now(struct index *ix);
+/* The first segment from a number on in which a place has an owner. E_NOTFOUND. */
+MUST_CHECK struct err index_next_segment(struct index *ix, uint64_t from, uint64_t *out);
 /* Whether a place in this segment has an owner. */
 MUST_CHECK struct err index_segment_owned(struct index *ix, uint64_t segment, bool *out);
 

@@ -54,6 +54,13 @@
  * a valid header: only the segments that its chain names count, each up to the byte named. In the
  * last one it goes on until a group does not count.
  *
+ * What may be missing. A segment that is mostly dead is rewritten (rewrite.c): what is alive of it
+ * is copied into later groups, and its file removed when the index on disk has passed that. So the
+ * chain may end before the first segment, where the file of the one named is not there, and older
+ * segments may stand beyond the gap: they hold bodies that the index names, and batches that nobody
+ * needs, as long as the index is there. From the segment on that `applied` (index.h) names nothing
+ * may be missing. A segment of one big body is removed likewise when nobody owns the body.
+ *
  * Behind the last group a segment may hold zeros, written ahead so that a sync need not change
  * the file's size. A segment of zeros only was never used.
  */

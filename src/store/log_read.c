@@ -6,7 +6,7 @@ void segment_slots_init(struct engine *e)
         check(pthread_mutex_init(&e->slots[i].lock, NULL) == 0);
 }
 
-static void file_unref(struct engine *e, struct segment_file *f)
+void segment_file_put(struct engine *e, struct segment_file *f)
 {
     if (!f || atomic_fetch_sub(&f->refs, 1) != 1)
         return;
@@ -17,9 +17,22 @@ static void file_unref(struct engine *e, struct segment_file *f)
 void segment_slots_close(struct engine *e)
 {
     for (size_t i = 0; i < ARRAY_LEN(e->slots); i++) {
-        file_unref(e, e->slots[i].file);
+        segment_file_put(e, e->slots[i].file);
         pthread_mutex_destroy(&e->slots[i].lock);
     }
+}
+
+void segment_file_forget(struct engine *e, uint64_t number)
+{
+    struct segment_slot *slot = &e->slots[number % OPEN_SEGMENTS];
+    struct segment_file *old = NULL;
+    pthread_mutex_lock(&slot->lock);
+    if (slot->file && slot->file->number == number) {
+        old = slot->file;
+        slot->file = NULL;
+    }
+    pthread_mutex_unlock(&slot->lock);
+    segment_file_put(e, old);
 }
 
 static struct err open_file(struct engine *e, uint64_t number, struct segment_file **out)
@@ -39,7 +52,7 @@ static struct err open_file(struct engine *e, uint64_t number, struct segment_fi
 }
 
 /* An open segment with a reference for the caller; it may push another one out of its slot. */
-static struct err file_get(struct engine *e, uint64_t number, struct segment_file **out)
+struct err segment_file_get(struct engine *e, uint64_t number, struct segment_file **out)
 {
     struct segment_slot *slot = &e->slots[number % OPEN_SEGMENTS];
     struct segment_file *old = NULL;
@@ -58,7 +71,7 @@ static struct err file_get(struct engine *e, uint64_t number, struct segment_fil
         *out = slot->file;
     }
     pthread_mutex_unlock(&slot->lock);
-    file_unref(e, old);
+    segment_file_put(e, old);
     return err;
 }
 
@@ -81,30 +94,47 @@ struct err engine_body_read(struct engine *e, const Thurn__BodyPlace *place, uin
     struct segment_file *f;
     if (offset > place->length || n > place->length - offset)
         return err_make(E_INVALID, "range outside the body");
-    TRY(file_get(e, place->segment, &f));
+    TRY(segment_file_get(e, place->segment, &f));
     struct err err = check_record(e, f->fd, place, &h);
     if (!err.code)
         err = disk_read(e->disk, f->fd, out, n, place->offset + RECORD_HEADER + offset);
-    file_unref(e, f);
+    segment_file_put(e, f);
     return err;
+}
+
+struct err segment_body_load(struct engine *e, uint64_t segment, uint64_t offset, uint64_t length,
+                             struct buf *out)
+{
+    struct record_header h;
+    struct segment_file *f;
+    uint8_t bytes[RECORD_HEADER], hash[SHA256_LEN];
+    TRY(segment_file_get(e, segment, &f));
+    struct err err = disk_read(e->disk, f->fd, bytes, sizeof bytes, offset);
+    if (!err.code && (record_header_get(str_of(bytes, sizeof bytes), &h).code ||
+                      h.kind != RECORD_BODY || h.plain != length))
+        err = err_make(E_CORRUPT, "another record than the body meant");
+    out->max = SIZE_MAX;
+    uint8_t *p = err.code ? NULL : buf_room(out, (size_t)length);
+    if (!err.code && !p)
+        err = err_make(E_LIMIT, "no memory for a body");
+    if (!err.code)
+        err = disk_read(e->disk, f->fd, p, (size_t)length, offset + RECORD_HEADER);
+    segment_file_put(e, f);
+    TRY(err);
+    buf_added(out, (size_t)length);
+    sha256(buf_str(out), hash);
+    return memcmp(hash, h.hash, sizeof hash) == 0
+               ? OK
+               : err_make(E_CORRUPT, "the body does not match its checksum");
 }
 
 struct err engine_body_verify(struct engine *e, const Thurn__BodyPlace *place)
 {
-    struct record_header h;
-    struct segment_file *f;
+    struct buf bytes CLEANUP(buf_free) = {0};
     uint8_t hash[SHA256_LEN];
-    TRY(file_get(e, place->segment, &f));
-    struct err err = check_record(e, f->fd, place, &h);
-    file_unref(e, f);
-    TRY(err);
-    struct buf bytes CLEANUP(buf_free) = {.max = SIZE_MAX};
-    uint8_t *p = buf_room(&bytes, (size_t)place->length);
-    if (!p)
-        return err_make(E_LIMIT, "no memory for a body");
-    TRY(engine_body_read(e, place, 0, p, (size_t)place->length));
-    sha256(str_of(p, (size_t)place->length), hash);
-    return memcmp(hash, h.hash, sizeof hash) == 0
+    TRY(segment_body_load(e, place->segment, place->offset, place->length, &bytes));
+    sha256(buf_str(&bytes), hash);
+    return body_short_hash(hash) == place->hash
                ? OK
-               : err_make(E_CORRUPT, "the body does not match its checksum");
+               : err_make(E_CORRUPT, "another record than the body meant");
 }

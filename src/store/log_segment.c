@@ -119,13 +119,15 @@ static struct segment *find(struct segments *s, uint64_t number)
     return s->n ? bsearch(&key, s->v, s->n, sizeof key, compare_numbers) : NULL;
 }
 
-/* Backwards from the last: each names the one before and where it ends. */
-static struct err follow_chain(struct segments *all, struct buf *explain)
+/* Backwards from the last: each names the one before and where it ends, down to the first one or to
+ * where one is missing or damaged. Whether that matters depends on the index. */
+static void follow_chain(struct segments *all)
 {
     struct segment *s = NULL;
     for (size_t i = 0; i < all->n; i++)
         if (all->v[i].state == SEGMENT_VALID && all->v[i].header.kind == SEGMENT_GROUPS)
             s = &all->v[i];
+    all->whole = !s;
     uint64_t end = UINT64_MAX, sequence = UINT64_MAX;
     while (s) {
         s->in_log = true;
@@ -134,29 +136,21 @@ static struct err follow_chain(struct segments *all, struct buf *explain)
         uint64_t before = s->header.before;
         end = s->header.before_end;
         sequence = s->header.sequence;
-        if (before == 0)
-            return OK;
-        struct segment *next = before < s->number ? find(all, before) : NULL;
-        if (!next || next->state != SEGMENT_VALID || next->header.kind != SEGMENT_GROUPS ||
-            end > next->size || end < SEGMENT_HEADER) {
-            buf_printf(explain,
-                       "segment %08" PRIu64 " of the log goes on from %08" PRIu64
-                       ", which is missing or damaged; restore the directory from a backup",
-                       s->number, before);
-            return err_make(E_CORRUPT, "a segment of the log is missing or damaged");
-        }
-        s = next;
+        all->whole = before == 0;
+        struct segment *next = before && before < s->number ? find(all, before) : NULL;
+        bool good = next && next->state == SEGMENT_VALID && next->header.kind == SEGMENT_GROUPS &&
+                    end <= next->size && end >= SEGMENT_HEADER;
+        s = good ? next : NULL;
     }
-    return OK;
 }
 
-struct err segments_find(struct engine *e, struct segments *out, struct buf *explain)
+struct err segments_find(struct engine *e, struct segments *out)
 {
     struct segments all CLEANUP(segments_free) = {0};
     TRY(list_names(e, &all));
     for (size_t i = 0; i < all.n; i++)
         TRY(read_header(e, &all.v[i]));
-    TRY(follow_chain(&all, explain));
+    follow_chain(&all);
     *out = all;
     all = (struct segments){0};
     return OK;

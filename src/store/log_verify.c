@@ -79,16 +79,32 @@ static struct err verify_segment(struct verify *v, const struct segment *s)
     return OK;
 }
 
+/* Every segment in which somebody owns something is there. */
+static struct err verify_present(struct verify *v, const struct segments *all)
+{
+    uint64_t number = 0;
+    for (size_t at = 0;;) {
+        struct err err = index_next_segment(v->e->index, number + 1, &number);
+        if (err.code == E_NOTFOUND)
+            return OK;
+        TRY(err);
+        while (at < all->n && all->v[at].number < number)
+            at++;
+        const struct segment missing = {.number = number};
+        if (at == all->n || all->v[at].number != number)
+            report(v, &missing, 0, "the segment is missing");
+    }
+}
+
 struct err engine_log_verify(struct engine *e, store_finding found,
                              void (*progress)(uint64_t, uint64_t, void *), void *arg)
 {
     struct verify v = {.e = e, .found = found, .progress = progress, .arg = arg};
     struct segments all CLEANUP(segments_free) = {0};
-    struct buf explain CLEANUP(buf_free) = {0};
-    TRY(segments_find(e, &all, &explain));
+    TRY(segments_find(e, &all));
     for (size_t i = 0; i < all.n; i++)
         v.total += all.v[i].size;
     for (size_t i = 0; i < all.n; i++)
         TRY(verify_segment(&v, &all.v[i]));
-    return OK;
+    return verify_present(&v, &all);
 }

@@ -143,10 +143,17 @@ static void add_record(struct group_builder *b, const struct record_header *h, s
     b->records++;
 }
 
-/* A body may outlive the engine that wrote it. */
-static bool stands_here(const struct engine *e, const struct body *body)
+/* A body may outlive the engine that wrote it, or the segment. */
+static bool stands_here(struct engine *e, const struct body *body)
 {
-    return body->segment && body->engine_id == e->id;
+    return body->segment && body->engine_id == e->id && segment_takes_owners(e, body->segment);
+}
+
+/* The group that is being made is in a segment that may not be known yet. */
+static bool stands_in_log(struct engine *e, const struct body *body)
+{
+    return (body->engine_id == e->id && body->segment == e->builder->segment) ||
+           stands_here(e, body);
 }
 
 static void place_body(struct engine *e, struct body *body, uint64_t account)
@@ -168,17 +175,30 @@ static void place_body(struct engine *e, struct body *body, uint64_t account)
     add_record(b, &h, body->bytes, body->bytes.n == 0);
 }
 
+/* The body may have been moved since its place was read. */
+static void find_dropped(struct engine *e, struct batch *batch, struct op *op)
+{
+    Thurn__BodyPlace now;
+    if (index_place(e->index, op->key, &now).code == E_OK) {
+        op->place = now;
+        batch_patch(batch, op->place_at, &now);
+    }
+    segment_table_dropped(e, op->place.segment, record_size(op->place.length));
+}
+
 void group_add(struct engine *e, struct batch *batch)
 {
     struct cur ops = cur_of(buf_str(&batch->ops));
     struct op op;
     size_t i = 0;
     while (batch_next(&ops, &op)) {
+        if (op.kind == OP_DROP)
+            find_dropped(e, batch, &op);
         if (op.kind != OP_BODY)
             continue;
         check(i < batch->n_bodies);
         struct body *body = batch->bodies[i++];
-        if (!stands_here(e, body))
+        if (!stands_in_log(e, body))
             place_body(e, body, op.place.account);
         op.place.segment = body->segment;
         op.place.offset = body->offset;
@@ -247,6 +267,14 @@ static void drop_writer(struct engine *e)
     e->writer.fd = -1;
 }
 
+static void begun(struct engine *e, uint64_t number)
+{
+    const struct known_segment s = {
+        .number = number, .bodies = UINT64_MAX, .retired_at = UINT64_MAX};
+    atomic_store(&e->current_segment, number);
+    segment_table_add(e, &s);
+}
+
 /* Begins a segment without a group; its header says where the log ends. */
 static struct err seal_by_segment(struct engine *e)
 {
@@ -264,6 +292,7 @@ static struct err seal_by_segment(struct engine *e)
         (void)!segment_remove(e, number).code;
         return err;
     }
+    begun(e, number);
     e->writer.fd = fd;
     e->writer.segment = number;
     e->writer.end = e->writer.ready = SEGMENT_HEADER;
@@ -335,6 +364,7 @@ struct err group_write(struct engine *e, struct applied *out)
         return err;
     }
     if (b->fresh) {
+        begun(e, b->segment);
         drop_writer(e);
         w->fd = b->fd;
         w->segment = b->segment;
@@ -394,6 +424,14 @@ struct err big_body_write(struct engine *e, struct body *body, uint64_t account)
             body->engine_id = e->id;
             body->offset = SEGMENT_HEADER;
             body->segment = number;
+            const struct known_segment known = {.number = number,
+                                                .big = true,
+                                                .looked_at = true,
+                                                .size =
+                                                    SEGMENT_HEADER + RECORD_HEADER + body->bytes.n,
+                                                .live = body->bytes.n,
+                                                .retired_at = UINT64_MAX};
+            segment_table_add(e, &known);
             atomic_fetch_add(&e->synced_bytes, body->bytes.n);
         }
         atomic_fetch_sub(&e->promised, body->bytes.n);

@@ -1,5 +1,8 @@
 #include "store/engine_private.h"
 
+#define REMEDY                                                                                     \
+    "restore the directory from a backup, or take what is left over with \"thurn store salvage\""
+
 /* One segment being read. */
 struct reader {
     struct engine *e;
@@ -185,7 +188,7 @@ static struct err replay_from(struct engine *e, const struct segments *all, size
         if (at->sequence < s->header.sequence || at->offset > s->end || at->offset > s->size) {
             buf_printf(explain,
                        "the index is ahead of the log, which has lost its end in segment "
-                       "%08" PRIu64 "; restore the directory from a backup",
+                       "%08" PRIu64 "; " REMEDY,
                        s->number);
             return err_make(E_CORRUPT, "the index is ahead of the log");
         }
@@ -231,33 +234,89 @@ static struct err cut_end(struct engine *e, const struct log_position *at)
     return err;
 }
 
-/* A header that was not finished belongs to a segment that holds nothing. */
-static struct err check_lost(struct engine *e, const struct segments *all, struct buf *explain)
+/* A header that was not finished belongs to a segment that holds nothing. One that is needed no
+ * more for the index, but may hold bodies, does not keep the others from being served. */
+static struct err check_lost(struct engine *e, const struct segments *all, uint64_t applied,
+                             struct buf *explain)
 {
     for (size_t i = 0; i < all->n; i++) {
         bool lost;
+        uint64_t number = all->v[i].number;
         TRY(segment_lost(e, &all->v[i], &lost));
-        if (!lost)
-            continue;
-        buf_printf(explain,
-                   "the header of segment %08" PRIu64 " of the log is damaged; restore the "
-                   "directory from a backup",
-                   all->v[i].number);
-        return err_make(E_CORRUPT, "the header of a segment is damaged");
+        if (lost && number >= applied) {
+            buf_printf(explain,
+                       "the header of segment %08" PRIu64 " of the log is damaged; " REMEDY,
+                       number);
+            return err_make(E_CORRUPT, "the header of a segment is damaged");
+        }
+        if (lost)
+            log_error("store.segment.damaged", LF_U64("segment", number),
+                      LF_C("why", "its header is damaged"));
     }
     return OK;
 }
 
-/* Segments that never held anything that counts, and bodies that no commit came to name. */
-static struct err remove_leftovers(struct engine *e, const struct segments *all)
+/* Segments that never held anything that counts, bodies that no commit came to name, and what was
+ * left of segments that had been rewritten. */
+static struct err keep_or_remove(struct engine *e, const struct segments *all)
 {
     for (size_t i = 0; i < all->n; i++) {
         const struct segment *s = &all->v[i];
-        bool owned = s->in_log;
-        if (s->state == SEGMENT_VALID && s->header.kind == SEGMENT_BIG_BODY)
-            TRY(index_segment_owned(e->index, s->number, &owned));
+        bool owned = s->in_log,
+             big = s->state == SEGMENT_VALID && s->header.kind == SEGMENT_BIG_BODY;
         if (!owned)
+            TRY(index_segment_owned(e->index, s->number, &owned));
+        const struct known_segment known = {.number = s->number,
+                                            .big = big,
+                                            .looked_at = big,
+                                            .size = s->size,
+                                            .live = big ? s->size : 0,
+                                            .bodies = UINT64_MAX,
+                                            .damaged = s->state != SEGMENT_VALID,
+                                            .retired_at = UINT64_MAX};
+        if (owned)
+            segment_table_add(e, &known);
+        else
             TRY(segment_remove(e, s->number));
+    }
+    return OK;
+}
+
+/* Bodies of a missing segment are lost; the others are served. */
+static struct err tell_missing(struct engine *e)
+{
+    uint64_t number = 0;
+    for (;;) {
+        struct err err = index_next_segment(e->index, number + 1, &number);
+        if (err.code == E_NOTFOUND)
+            return OK;
+        TRY(err);
+        if (!segment_takes_owners(e, number))
+            log_error("store.segment.damaged", LF_U64("segment", number),
+                      LF_C("why", "it is missing"));
+    }
+}
+
+/* What the index does not hold must be in the log. */
+static struct err check_reach(const struct segments *all, const struct applied *applied,
+                              size_t from, struct buf *explain)
+{
+    if (from == all->n && applied->segment) {
+        buf_printf(explain,
+                   "segment %08" PRIu64
+                   " of the log, from which on the index does not hold what is "
+                   "in the log, or a later one is missing or damaged; " REMEDY,
+                   applied->segment);
+        return err_make(E_CORRUPT, "a segment of the log is missing or damaged");
+    }
+    if (!applied->segment && !all->whole) {
+        const struct segment *s = &all->v[from];
+        buf_printf(explain,
+                   "the index is missing and cannot be made anew: segment %08" PRIu64
+                   " of the log goes on from %08" PRIu64
+                   ", which has been rewritten, is missing or damaged; " REMEDY,
+                   s->number, s->header.before);
+        return err_make(E_CORRUPT, "the index is missing");
     }
     return OK;
 }
@@ -269,13 +328,7 @@ static struct err replay(struct engine *e, const struct segments *all, struct bu
     if (err.code && err.code != E_NOTFOUND)
         return err;
     size_t from = starting_point(all, &applied);
-    if (from == all->n && applied.segment) {
-        buf_printf(explain,
-                   "segment %08" PRIu64 " of the log, which the index names, is missing "
-                   "or damaged; restore the directory from a backup",
-                   applied.segment);
-        return err_make(E_CORRUPT, "a segment of the log is missing or damaged");
-    }
+    TRY(check_reach(all, &applied, from, explain));
     struct log_position at = {applied.segment, applied.offset, applied.sequence};
     if (!e->read_only)
         TRY(sync_last(e, all));
@@ -286,15 +339,16 @@ static struct err replay(struct engine *e, const struct segments *all, struct bu
         .fd = -1, .segment = at.segment, .end = at.offset, .sequence = at.sequence};
     if (e->read_only)
         return OK; /* what is lost is a finding of the check */
-    TRY(check_lost(e, all, explain));
+    TRY(check_lost(e, all, applied.segment, explain));
     TRY(cut_end(e, &at));
-    return remove_leftovers(e, all);
+    TRY(keep_or_remove(e, all));
+    return tell_missing(e);
 }
 
 struct err log_replay(struct engine *e, struct buf *explain)
 {
     struct segments all CLEANUP(segments_free) = {0};
-    TRY(segments_find(e, &all, explain));
+    TRY(segments_find(e, &all));
     atomic_store(&e->segments, all.n);
     return replay(e, &all, explain);
 }

@@ -5,6 +5,7 @@ struct err store_open(const struct store_options *o, struct store **out, struct 
     struct engine_options eo = {.dir = o->dir,
                                 .segment_size = o->segment_size,
                                 .cache_size = o->cache_size,
+                                .rewrite_rate = o->rewrite_rate,
                                 .disk = o->disk};
     struct engine *engine;
     TRY(engine_open(&eo, &engine, explain));

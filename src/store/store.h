@@ -33,7 +33,9 @@ struct store_options {
     uint64_t cache_size;           /* memory for blocks of the index; 0: 64 MB */
     const struct store_disk *disk; /* NULL: the real one */
     uint32_t history;              /* seconds that what is gone is kept; 0: 28 days */
-    int64_t (*clock)(void);        /* seconds since 1970; NULL: the real one */
+    uint64_t rewrite_rate;  /* bytes per second that giving back the space of mostly dead segments
+                               may copy; 0: it is not given back */
+    int64_t (*clock)(void); /* seconds since 1970; NULL: the real one */
     /* Called after each commit, on the thread that committed: this account has changed. May be
      * NULL. It must not block. */
     void (*changed)(account_id account, modseq at, void *arg);
@@ -51,6 +53,7 @@ void store_close(struct store *s);
 
 struct store_stats {
     uint64_t groups, records, synced_bytes, replayed_groups, segments;
+    uint64_t freed_bytes; /* of segments that have been rewritten, with what was copied */
 };
 void store_stats(struct store *s, struct store_stats *out);
 

@@ -2,6 +2,8 @@
 
 struct view {
     struct engine *e;
+    bool pins;      /* segments: it may read bodies */
+    uint64_t epoch; /* of its opening */
     const rocksdb_snapshot_t *snapshot;
     rocksdb_readoptions_t *read;
     rocksdb_iterator_t *idle; /* kept for the next scan; NULL while one uses it */
@@ -12,14 +14,29 @@ static const char *text(const void *p)
     return (const char *)p;
 }
 
-struct view *view_open(struct engine *e)
+static struct view *open_view(struct engine *e, bool pins)
 {
     struct view *v = mem_alloc(sizeof *v);
     v->e = e;
+    v->pins = pins;
+    /* Before the snapshot is taken: who is not counted yet sees places that are not retired. */
+    v->epoch = atomic_load(&e->epoch);
+    if (pins)
+        atomic_fetch_add(&e->readers[v->epoch % 2], 1);
     v->snapshot = rocksdb_create_snapshot(e->index->db);
     v->read = rocksdb_readoptions_create();
     rocksdb_readoptions_set_snapshot(v->read, v->snapshot);
     return v;
+}
+
+struct view *view_open(struct engine *e)
+{
+    return open_view(e, true);
+}
+
+struct view *view_open_keys(struct engine *e)
+{
+    return open_view(e, false);
 }
 
 void view_close(struct view *v)
@@ -30,6 +47,8 @@ void view_close(struct view *v)
         rocksdb_iter_destroy(v->idle);
     rocksdb_readoptions_destroy(v->read);
     rocksdb_release_snapshot(v->e->index->db, v->snapshot);
+    if (v->pins)
+        atomic_fetch_sub(&v->e->readers[v->epoch % 2], 1);
     free(v);
 }
 

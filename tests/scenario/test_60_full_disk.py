@@ -2,6 +2,8 @@
 
 import subprocess
 
+from thurn_server import wait_for
+
 import pytest
 
 
@@ -14,7 +16,7 @@ def on_small_disk(make_thurn):
                           capture_output=True)
     if done.returncode:
         pytest.skip("no right to mount")
-    t.settings["data_dir"] = f'"{disk}/data"'
+    t.settings.update({"data_dir": f'"{disk}/data"', "history": '"1 s"', "segment_size": '"4 MB"'})
     t.configure()
     try:
         yield t.start()
@@ -25,6 +27,29 @@ def on_small_disk(make_thurn):
 
 def sizes(c):
     return [int(row.split(b"RFC822.SIZE ")[1].rstrip(b")")) for row in c.fetch("1:*", "RFC822.SIZE")[1]]
+
+
+@pytest.mark.parametrize("size", [3 << 16, 3 << 12])
+def test_a_full_disk_has_room_again_after_expunging(on_small_disk, size):
+    t = on_small_disk
+    message = b"Subject: letter\r\n\r\n" + b"0123456789abcdef\r\n" * size
+    accepted = 0
+    while t.deliver(message)[0][0] == 250:
+        accepted += 1
+        assert accepted < 2048
+    c = t.imap()
+    c.select("INBOX")
+    keep = accepted // 8
+    assert c.store(f"{keep + 1}:*", "+FLAGS.SILENT", r"(\Deleted)")[0] == "OK"
+    assert c.expunge()[0] == "OK"
+    wait_for("room again", lambda: t.deliver(message)[0][0] == 250)
+    for _ in range(accepted // 2):
+        wait_for("room again", lambda: t.deliver(message)[0][0] == 250)
+    kept = c.fetch(f"1:{keep}", "BODY.PEEK[]")[1]
+    assert sum(message in part[1] for part in kept if isinstance(part, tuple)) == keep
+    c.logout()
+    t.stop()
+    assert "everything is in order" in t.cli("store", "check").stdout
 
 
 def test_a_full_disk_refuses_mail_and_lets_users_delete(on_small_disk):

@@ -1,5 +1,6 @@
 """What is deleted ends when its time in history has passed, whether anybody uses the account or not."""
 
+import random
 import re
 
 from thurn_server import wait_for
@@ -59,3 +60,40 @@ def test_an_idle_session_is_not_disturbed_by_the_end_of_history(make_thurn):
     assert b"* 1 FETCH (UID 2)\r\n" in quiet.command(b"FETCH 1 (UID)")
     for c in (quiet, other):
         c.close()
+
+
+def used(thurn):
+    return sum(f.stat().st_size for f in (thurn.dir / "data" / "store" / "log").iterdir())
+
+
+def test_the_disk_space_of_expunged_messages_comes_back(make_thurn):
+    thurn = make_thurn({**SHORT, "segment_size": '"1 MB"'})
+    rng = random.Random(1)
+    lines = [b"".join(b"%x\r\n" % rng.getrandbits(300) for _ in range(1000)) for _ in range(8)]
+    letters = [b"Subject: %d\r\n\r\n" % i + lines[i % 8] for i in range(160)]
+    for letter in letters:
+        assert thurn.deliver(letter)[0][0] == 250
+    before = used(thurn)
+    assert before > sum(map(len, letters))
+    c = thurn.imap()
+    c.select("INBOX")
+    gone = ",".join(str(i) for i in range(1, 161) if i % 10)
+    c.store(gone, "+FLAGS.SILENT", r"(\Deleted)")
+    c.expunge()
+    wait_for("the space", lambda: used(thurn) < before / 3)
+    assert "event=store.segment.rewritten" in thurn.log_text()
+
+    def in_order():
+        c = thurn.imap()
+        assert c.select("INBOX")[1] == [b"16"]
+        got = [p[1] for p in c.fetch("1:*", "BODY.PEEK[]")[1] if isinstance(p, tuple)]
+        assert all(letter in found for letter, found in zip(letters[9::10], got, strict=True))
+        c.logout()
+
+    in_order()
+    thurn.kill_all()
+    thurn.begin()
+    thurn.wait_ready()
+    in_order()
+    thurn.stop()
+    assert "everything is in order" in thurn.cli("store", "check").stdout

@@ -45,6 +45,7 @@ static struct err open_store(struct backend *b, const Thurn__Settings *s, struct
     const struct store_options options = {.dir = buf_str(&dir),
                                           .segment_size = s->segment_size,
                                           .cache_size = s->cache_size,
+                                          .rewrite_rate = s->rewrite_rate,
                                           .changed = store_changed,
                                           .changed_arg = b};
     return store_open(&options, &b->store, explain);

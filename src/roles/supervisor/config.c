@@ -67,6 +67,8 @@
       "memory for the index")                                                                        \
     X(history,             history,             TIME,  "28 d",  HISTORY_LEAST, 3650 * 86400e3,       \
       "deleted messages and mailboxes are kept so long before their space is given back")            \
+    X(rewrite_rate,        rewrite_rate,        SIZE,  "8 MB", 65536, 1e12,                          \
+      "bytes per second copied to give back the space of deleted messages")                          \
     X(argon2_memory,       argon2_memory_kib,   KIB,   "19 MB", 8192, 4e9,                           \
       "memory of one password hash")                                                                 \
     X(argon2_passes,       argon2_passes,       COUNT, "2",     1, 100,                              \

@@ -2,7 +2,7 @@
  * The power fails at any moment, again and again on one store. Each life is a process of its own:
  * it opens the store, compares it with what was acknowledged before, goes on committing, and ends
  * in a cut. The index, which is behind the log by design, is left as it is, put back to an earlier
- * state, or removed.
+ * state, or removed; or, in every other round, mostly dead segments are rewritten meanwhile.
  *
  * THURN_POWERCUT_ROUNDS=n and THURN_POWERCUT_SEED=n choose what is run; with THURN_POWERCUT_KEEP
  * set the directory of a failed round is kept.
@@ -38,7 +38,7 @@ struct promise {
 struct ledger {
     uint64_t seed;
     uint32_t next;
-    bool clean_end; /* the life ended by closing */
+    bool rewriting; /* then the index may not be older than the log that is left */
     struct promise commits[COMMITS];
 };
 
@@ -270,7 +270,7 @@ static void take_off(struct life *l, struct flight *f)
     put(f, 'm', f->n, STR("m"));
     put(f, 'h', f->n % HOT, buf_str(&number));
     choose_body(l, f, &r);
-    if (random_chance(&r, 15))
+    if (random_chance(&r, l->ledger->rewriting ? 60 : 15))
         drop_one(l, f, &r);
     atomic_store(&l->ledger->commits[f->n].fate, IN_DOUBT);
     wait_submit(l->rig.e, &f->w);
@@ -286,12 +286,22 @@ static void land(struct life *l, struct flight *f)
         wrong(l, f->n, "its body is damaged right after the commit");
 }
 
+/* Some steps while commits are under way. Disk calls may be made to fail. */
+static void rewrite_some(struct life *l)
+{
+    bool worked = true;
+    for (uint64_t n = random_below(&l->random, 12); n && worked; n--)
+        (void)!engine_rewrite(l->rig.e, &worked).code;
+}
+
 static void commit_some(struct life *l)
 {
     static struct flight flights[IN_FLIGHT];
     size_t n = 1 + (size_t)random_below(&l->random, IN_FLIGHT);
     for (size_t i = 0; i < n; i++)
         take_off(l, &flights[i]);
+    if (l->ledger->rewriting)
+        rewrite_some(l);
     for (size_t i = 0; i < n; i++)
         land(l, &flights[i]);
 }
@@ -400,6 +410,7 @@ static bool round_survives(uint64_t seed)
     check(ledger != MAP_FAILED);
     ledger->seed = seed;
     ledger->next = 1;
+    ledger->rewriting = seed % 2;
     struct life l = {.ledger = ledger, .random.state = seed};
     /* The disk is simulated, so the real one need not be slow. */
     if (access("/dev/shm", W_OK) == 0)
@@ -410,7 +421,7 @@ static bool round_survives(uint64_t seed)
     for (int i = 0; i < LIVES && well; i++) {
         (void)!random_next(&l.random);
         well = in_child(&l, live);
-        if (well && access(l.rig.store, F_OK) == 0)
+        if (well && !ledger->rewriting && access(l.rig.store, F_OK) == 0)
             change_index(&l);
     }
     well = well && in_child(&l, last_look);

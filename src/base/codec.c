@@ -1,5 +1,8 @@
 #include "base/base.h"
 
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/sha.h>
 
 static const char base64_digits[] =
@@ -73,4 +76,16 @@ void hex_encode(struct buf *out, struct str in)
 void sha256(struct str in, uint8_t out[SHA256_LEN])
 {
     check(SHA256(in.n ? in.p : (const uint8_t *)"", in.n, out) != NULL);
+}
+
+void hmac_sha256(struct str key, struct str in, uint8_t out[SHA256_LEN])
+{
+    unsigned n = SHA256_LEN;
+    check(key.n <= INT_MAX);
+    check(HMAC(EVP_sha256(), key.p, (int)key.n, in.p, in.n, out, &n) != NULL && n == SHA256_LEN);
+}
+
+bool same_secret(struct str a, struct str b)
+{
+    return a.n == b.n && (a.n == 0 || CRYPTO_memcmp(a.p, b.p, a.n) == 0);
 }

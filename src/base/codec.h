@@ -1,4 +1,4 @@
-/* Base64 (RFC 4648), hexadecimal, SHA-256: as pure functions on slices. */
+/* Base64 (RFC 4648), hexadecimal, SHA-256, HMAC: as pure functions on slices. */
 #ifndef THURN_BASE_CODEC_H
 #define THURN_BASE_CODEC_H
 
@@ -9,5 +9,9 @@ void hex_encode(struct buf *out, struct str in);
 
 enum { SHA256_LEN = 32 };
 void sha256(struct str in, uint8_t out[SHA256_LEN]);
+/* HMAC-SHA256 (RFC 2104). */
+void hmac_sha256(struct str key, struct str in, uint8_t out[SHA256_LEN]);
+/* Whether both are the same, in a time that depends on their lengths only. */
+bool same_secret(struct str a, struct str b);
 
 #endif

@@ -42,6 +42,17 @@ static inline struct list *list_pop(struct list *head)
     list_remove(l);
     return l;
 }
+/* Puts all that is in `from` at the end of `to`. */
+static inline void list_splice(struct list *to, struct list *from)
+{
+    if (list_empty(from))
+        return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    list_init(from);
+}
 /* `l` may be removed in the body. */
 #define list_each(l, head)                                                                         \
     for (struct list *l = (head)->next, *l##_next = l->next; l != (head);                          \

@@ -198,4 +198,10 @@ MUST_CHECK struct err directory_authenticate(struct directory *d, struct str use
  * the index, no hash. */
 MUST_CHECK struct err directory_may_go_on(struct directory *d, const struct principal *p);
 
+/* A random secret of the installation's own, made when it is first asked for and durable from then
+ * on. `name`: up to 100 bytes without NUL. */
+enum { DIRECTORY_SECRET = 32 };
+MUST_CHECK struct err directory_secret(struct directory *d, struct str name,
+                                       uint8_t out[DIRECTORY_SECRET]);
+
 #endif

@@ -35,6 +35,7 @@ MUST_CHECK struct err dir_address_parse(struct str address, struct dir_address *
  *   n                        the next account id, decimal
  *   p id                     an account whose making or removal has begun, to be erased if that
  *                            is all that is left of it
+ *   s name                   a secret of the installation
  */
 struct dir_key {
     uint8_t b[2 + DOMAIN_MAX + 1 + LOCAL_MAX];
@@ -47,6 +48,7 @@ struct dir_key dir_key_alias(const struct dir_address *a);
 struct dir_key dir_key_accounts(const struct dir_domain *d);
 struct dir_key dir_key_aliases(const struct dir_domain *d);
 struct dir_key dir_key_id(account_id id);
+struct dir_key dir_key_secret(struct str name);
 struct dir_key dir_key_next(void);
 struct dir_key dir_key_pending(account_id id);
 static inline struct str dir_key_str(const struct dir_key *k)

@@ -7,6 +7,7 @@ enum {
     KEY_ALIAS = 'l',
     KEY_NEXT = 'n',
     KEY_PENDING = 'p',
+    KEY_SECRET = 's',
     KEY_SEPARATOR = 1,
 };
 
@@ -66,6 +67,13 @@ struct dir_key dir_key_account(const struct dir_address *a)
 struct dir_key dir_key_alias(const struct dir_address *a)
 {
     return key_address(KEY_ALIAS, a);
+}
+
+struct dir_key dir_key_secret(struct str name)
+{
+    struct dir_key k = key_begin(KEY_SECRET);
+    key_add(&k, name.p, name.n);
+    return k;
 }
 
 struct dir_key dir_key_next(void)

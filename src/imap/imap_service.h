@@ -27,10 +27,24 @@ struct imap_host {
                        const ProtobufCMessage *m, struct str raw);
     /* Whether the frontend has taken enough of what was sent for more to be made. */
     bool (*room)(void *host_session);
+    /* Adds the record, sealed, to the buffer: at most RPC_RESUME_MAX bytes. The host fills in whose
+     * session it is. NULL: the session cannot go on elsewhere. */
+    void (*seal)(void *host_session, Thurn__ImapResume *record, struct buf *out);
 };
 
 struct imap_session *imap_session_new(const struct imap_host *host, void *host_session,
                                       bool may_authenticate);
+/* Goes on with a session that has just been made, from a record that the host has found to be its
+ * own work. Its requests are known from now on; the view is made again when the first of them runs,
+ * and if that cannot be, or the account's credentials are others by now, it is answered by ImapBye:
+ * the session has ended. E_INVALID. */
+MUST_CHECK struct err imap_session_resume(struct imap_session *s, const Thurn__ImapResume *record);
+/* What sleeps with such a record has nothing to hear of before the account's modseq grows
+ * beyond this; 0: no mailbox is selected. */
+static inline modseq imap_resume_knows(const Thurn__ImapResume *record)
+{
+    return (modseq){record->mailbox ? MIN(record->flags_at, record->expunged_at) : 0};
+}
 /* No request may be running. */
 void imap_session_free(struct imap_session *s);
 /* The account once logged in, else {0}; constant from then on. */
@@ -55,23 +69,20 @@ struct imap_scanned {
     size_t n;
 };
 enum imap_run {
-    IMAP_RUN_DONE,  /* answered, with its ImapDone sent (IDLE on: nothing sent yet) */
+    IMAP_RUN_DONE,  /* answered, with its ImapDone sent */
     IMAP_RUN_YIELD, /* call again with the same frame when there is room and others had their turn
                      */
 };
 /* Runs a request, or goes on with it. The frame stays the caller's and must stay until DONE.
  * `scanned` for APPEND only; its bytes must stay as well. Blocks for reads and, as writer, for the
  * commit. A request that names itself (`change`) and was done before is answered from what was
- * remembered. If a body cannot be read to its end, ImapDone comes while a row is incomplete: the
- * client has been promised those bytes, so its connection must be ended. */
+ * remembered; one that was done in part goes on behind that part. Frames that change what the
+ * client knows carry the session's new record, which holds once that frame has been passed on. If a
+ * body cannot be read to its end, ImapDone comes while a row is incomplete: the client has been
+ * promised those bytes, so its connection must be ended. */
 enum imap_run imap_session_run(struct imap_session *s, struct frame *f,
                                const struct imap_scanned *scanned);
 /* Drops what an unfinished request holds (the connection is gone). */
 void imap_session_cancel(struct imap_session *s);
-/* While idling: sends what has changed since it was last told. The backend calls it after the
- * account has changed. */
-void imap_session_poke(struct imap_session *s);
-/* Whether it wants to be poked. */
-bool imap_session_is_idle(const struct imap_session *s);
 
 #endif

@@ -188,11 +188,15 @@ struct imap_numbers {
     bool begun, ended;
     uint32_t first, last; /* ESEARCH: the range that the next number may extend; 0: none */
     bool ranges;          /* ESEARCH: one has been printed */
+    uint32_t told;        /* the last number */
+    uint32_t skip;        /* those up to here come again */
 };
 /* A frame, in the form that the command asked for (RFC 4731: "* ESEARCH"). One that says that it is
  * the last ends the line. */
 void imap_print_numbers(struct imap_numbers *state, struct buf *out, const struct imap_command *cmd,
                         const Thurn__ImapNumbers *n);
+/* The search is made again from its beginning: what has been told comes again, and is left out. */
+void imap_numbers_again(struct imap_numbers *state);
 /* Ends the line if it has been begun. */
 void imap_end_numbers(struct imap_numbers *state, struct buf *out);
 /* "* ENABLED CONDSTORE": bits of Extension. */
@@ -215,6 +219,11 @@ void imap_fetch_printer_free(struct imap_fetch_printer *f); /* NULL is fine */
  * headers the first 1 MB are looked at). */
 MUST_CHECK struct err imap_fetch_print_rows(struct imap_fetch_printer *f, struct buf *out,
                                             const Thurn__ImapRows *rows, struct str raw);
+/* The FETCH is asked again, with the fields `after` and `open` of its request set to these, because
+ * an answer broke off: the row of which a part has been printed comes once more, and goes on where
+ * it was. If another comes, or it is not the same, imap_fetch_print_rows gives E_INVALID. */
+void imap_fetch_printer_again(struct imap_fetch_printer *f, uint32_t *out_after,
+                              uint32_t *out_open);
 /* Whether all rows so far are complete: only then may other answers be printed. */
 bool imap_fetch_printer_complete(const struct imap_fetch_printer *f);
 

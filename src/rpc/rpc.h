@@ -52,7 +52,10 @@
     X(46,  ADMIN_ALIAS_REMOVE,    admin_alias_remove,     128 * KB, 0, 0)          \
     X(47,  ADMIN_ALIAS_LIST,      admin_alias_list,       2 * KB,  0, 0)           \
     /* frontend and backend */                                                     \
-    X(50,  SESSION_OPEN,          session_open,           1 * KB,  0, 1)           \
+    X(50,  SESSION_OPEN,          session_open,           2 * KB,  0, 1)           \
+    X(51,  SESSION_WATCH,         session_watch,          256 * KB, 0, 0)          \
+    X(52,  SESSION_UNWATCH,       session_unwatch,        64 * KB, 0, 0)           \
+    X(53,  SESSION_POKE,          session_poke,           64 * KB, 0, 0)           \
     X(80,  LMTP_RECIPIENT,        lmtp_recipient,         2 * KB,  0, 0)           \
     X(81,  LMTP_RECIPIENT_ANSWER, lmtp_recipient_answer,  2 * KB,  0, 0)           \
     X(82,  LMTP_DELIVER,          lmtp_deliver,           512 * KB, 64 * KB, 1)    \
@@ -75,8 +78,8 @@
     X(113, IMAP_FETCH,            imap_fetch,             256 * KB, 0, 0)          \
     X(114, IMAP_STORE,            imap_store,             128 * KB, 0, 0)          \
     X(115, IMAP_COPY,             imap_copy,              128 * KB, 0, 0)          \
-    X(116, IMAP_IDLE,             imap_idle,              1 * KB,  0, 0)           \
     X(117, IMAP_ENABLE,           imap_enable,            1 * KB,  0, 0)           \
+    X(118, IMAP_BYE,              imap_bye,               1 * KB,  0, 0)           \
     X(130, IMAP_UPDATES,          imap_updates,           512 * KB, 0, 0)          \
     X(131, IMAP_ROWS,             imap_rows,              512 * KB, FRAME_RAW_MAX, 0) \
     X(132, IMAP_BYTES,            imap_bytes,             1 * KB,  FRAME_RAW_MAX, 0) \
@@ -93,6 +96,9 @@ enum rpc_frame {
     RPC_FRAMES(RPC_NUMBER)
 #undef RPC_NUMBER
 };
+
+/* The most that a sealed ImapResume takes. */
+enum { RPC_RESUME_MAX = 1024 };
 
 extern const struct frame_table rpc_table;
 

@@ -118,13 +118,50 @@ void txn_changes_write(struct txn *t, struct txn_box *b)
 
 /* ------------------------------------------------------------------------------- reading */
 
-struct changes {
+/* A walk over the change log of a mailbox. */
+struct walk {
     account_id account;
     size_t prefix;
-    modseq at;        /* of the value being read */
+    modseq at; /* of the value being read */
+    bool (*each)(const struct log_line *l, void *arg);
+    void *arg;
+    struct err failed;
+};
+
+static bool walk_value(struct str key, struct str value, void *arg)
+{
+    struct walk *w = arg;
+    struct cur c = cur_of(str_skip(key, w->prefix));
+    w->at.v = key_read_u64(&c);
+    (void)key_read_u32(&c);
+    w->failed = c.bad || !cur_end(&c) ? err_make(E_CORRUPT, "a key of the change log is damaged")
+                                      : changes_read(value, w->account, w->each, w->arg);
+    return w->failed.code == E_OK;
+}
+
+/* What happened after a modseq. `each` finds its modseq in `w`. */
+static struct err walk_since(struct walk *w, struct snap *s, mailbox_id m, modseq since)
+{
+    struct entries *e;
+    TRY(entries_of(s, m, &e)); /* the mailbox must exist */
+    if (since.v >= e->highest_modseq)
+        return OK;
+    if (since.v < s->head->history_from)
+        return err_make(E_LIMIT, "the change log does not reach back that far");
+    struct key from, to;
+    key_of_u32(&to, s->account->id, KEY_CHANGES, m.v);
+    w->account = s->account->id;
+    w->prefix = to.n;
+    key_end(&to);
+    key_of_changes(&from, s->account->id, m, (modseq){since.v + 1}, 0);
+    TRY(view_scan(s->view, key_str(&from), key_str(&to), walk_value, w));
+    return w->failed;
+}
+
+struct changes {
+    struct walk walk;
     struct change *c; /* malloc'd */
     size_t n, cap;
-    struct err failed;
 };
 
 static bool changes_add(const struct log_line *l, void *arg)
@@ -135,19 +172,8 @@ static bool changes_add(const struct log_line *l, void *arg)
         s->c = reallocarray(s->c, s->cap, sizeof *s->c);
         check(s->c != NULL);
     }
-    s->c[s->n++] = (struct change){.modseq = s->at, .uid = l->before.uid, .kind = l->kind};
+    s->c[s->n++] = (struct change){.modseq = s->walk.at, .uid = l->before.uid, .kind = l->kind};
     return true;
-}
-
-static bool changes_scan(struct str key, struct str value, void *arg)
-{
-    struct changes *s = arg;
-    struct cur c = cur_of(str_skip(key, s->prefix));
-    s->at.v = key_read_u64(&c);
-    (void)key_read_u32(&c);
-    s->failed = c.bad || !cur_end(&c) ? err_make(E_CORRUPT, "a key of the change log is damaged")
-                                      : changes_read(value, s->account, changes_add, s);
-    return s->failed.code == E_OK;
 }
 
 static int by_uid_modseq(const void *a, const void *b)
@@ -189,22 +215,8 @@ static size_t changes_merge(struct change *c, size_t n)
 struct err snap_changes(struct snap *s, mailbox_id m, modseq since, struct change *out, size_t max,
                         size_t *out_n)
 {
-    struct entries *e;
-    TRY(entries_of(s, m, &e)); /* the mailbox must exist */
-    if (since.v >= e->highest_modseq) {
-        *out_n = 0;
-        return OK;
-    }
-    if (since.v < s->head->history_from)
-        return err_make(E_LIMIT, "the change log does not reach back that far");
-    struct key from, to;
-    key_of_u32(&to, s->account->id, KEY_CHANGES, m.v);
-    struct changes c = {.account = s->account->id, .prefix = to.n};
-    key_end(&to);
-    key_of_changes(&from, s->account->id, m, (modseq){since.v + 1}, 0);
-    struct err result = view_scan(s->view, key_str(&from), key_str(&to), changes_scan, &c);
-    if (result.code == E_OK)
-        result = c.failed;
+    struct changes c = {.walk = {.each = changes_add, .arg = &c}};
+    struct err result = walk_since(&c.walk, s, m, since);
     size_t n = result.code == E_OK && c.n ? changes_merge(c.c, c.n) : 0;
     size_t page = MIN(n, max);
     if (n > max && (max == 0 || c.c[max - 1].modseq.v == c.c[max].modseq.v))
@@ -216,4 +228,25 @@ struct err snap_changes(struct snap *s, mailbox_id m, modseq since, struct chang
     }
     free(c.c);
     return result;
+}
+
+struct expunged {
+    struct walk walk;
+    void (*each)(const struct entry *e, modseq at, void *arg);
+    void *arg;
+};
+
+static bool expunged_line(const struct log_line *l, void *arg)
+{
+    const struct expunged *x = arg;
+    if (l->kind == CHANGE_EXPUNGED)
+        x->each(&l->before, x->walk.at, x->arg);
+    return true;
+}
+
+struct err snap_expunged(struct snap *s, mailbox_id m, modseq since,
+                         void (*each)(const struct entry *e, modseq at, void *arg), void *arg)
+{
+    struct expunged x = {.walk = {.each = expunged_line, .arg = &x}, .each = each, .arg = arg};
+    return walk_since(&x.walk, s, m, since);
 }

@@ -171,7 +171,8 @@ enum listing_field {
     LISTING_SENT,       /* the Date field: the only one that is no text */
 };
 enum { LISTING_FIELDS = LISTING_SENT + 1, LISTING_TEXT_MAX = 1000 };
-/* One field of up to ENTRY_BLOCK messages. Begins as {0}, may be used again, ends with listing_free.
+/* One field of up to ENTRY_BLOCK messages. Begins as {0}, may be used again, ends with
+ * listing_free.
  */
 struct listing_column {
     size_t n;
@@ -184,8 +185,8 @@ struct listing_column {
     int16_t zone[ENTRY_BLOCK]; /* minutes east of UTC */
 };
 void listing_free(struct listing_column *l);
-/* The field of the entries e[0] to e[n - 1], n <= ENTRY_BLOCK, which this snapshot has shown of this
- * mailbox, in the order of their UIDs. */
+/* The field of the entries e[0] to e[n - 1], n <= ENTRY_BLOCK, which this snapshot has shown of
+ * this mailbox, in the order of their UIDs. */
 MUST_CHECK struct err snap_listing(struct snap *s, mailbox_id m, enum listing_field field,
                                    const struct entry *e, size_t n, struct listing_column *out);
 
@@ -202,6 +203,12 @@ struct change {
  * were changes and `since` is before snap_history_from: only the entries can tell. */
 MUST_CHECK struct err snap_changes(struct snap *s, mailbox_id m, modseq since, struct change *out,
                                    size_t max, size_t *out_n);
+
+/* Calls `each` for what was expunged after a modseq, in the order in which it was: the entry as it
+ * was before, and the modseq at which it went. Its email is there as long as this is. */
+MUST_CHECK struct err snap_expunged(struct snap *s, mailbox_id m, modseq since,
+                                    void (*each)(const struct entry *e, modseq at, void *arg),
+                                    void *arg);
 
 /* The email of an entry, unpacked into the arena, record still packed. */
 MUST_CHECK struct err snap_email(struct snap *s, email_id id, struct arena *a,

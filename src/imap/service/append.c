@@ -68,7 +68,7 @@ static struct err append_write(struct imap_session *s, const struct appending *a
     TRY(txn_begin(s->account, &t));
     struct err e = append_entries(&s->cmd, t, ap);
     if (e.code == E_OK)
-        return command_commit(s, t, true);
+        return command_commit(s, t, NULL);
     txn_abort(t);
     return e;
 }

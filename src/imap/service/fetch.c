@@ -20,6 +20,7 @@ struct fetching {
     bool slice_checked; /* the mailbox has been looked at in this slice */
     bool damaged;       /* a message could not be read and was left out */
     bool unknown_cte;   /* a part is in an encoding that nobody knows */
+    uint32_t open;      /* the row that the client has begun to get from a backend that died */
     /* The frame being made. */
     struct arena arena; /* what its rows point to */
     Thurn__FetchRow *rows, **row_pointers;
@@ -314,7 +315,7 @@ static struct err mark_some(struct imap_session *s, struct fetching *f)
         return e;
     }
     modseq at = txn_modseq(t);
-    TRY(command_commit(s, t, false));
+    TRY(command_commit_unnamed(s, t));
     return command_own(&s->cmd, at);
 }
 
@@ -347,6 +348,32 @@ static struct err slice_check(struct imap_session *s, struct fetching *f)
     return OK;
 }
 
+static void open_found(const struct entry *e, modseq gone_at, void *arg)
+{
+    struct entry *open = arg;
+    (void)gone_at;
+    if (e->uid.v == open->uid.v)
+        *open = *e;
+}
+
+/* The row again of which the client has a part, though its message may be gone by now. Nothing can
+ * come before it; without it the answer ends, and with it the connection. */
+static struct err fetch_open(struct imap_session *s, struct fetching *f, struct snap *snap)
+{
+    struct entry e;
+    msg_uid uid = {f->open};
+    f->open = 0;
+    struct err found = snap_entry(snap, s->at.mailbox, uid, &e);
+    if (found.code == E_NOTFOUND) {
+        e = (struct entry){.uid = uid};
+        TRY(snap_expunged(snap, s->at.mailbox, s->at.expunged_at, open_found, &e));
+        found = e.email.v ? OK : found;
+    }
+    TRY(found);
+    TRY(row_add(s, f, snap, &e));
+    return f->damaged ? err_make(E_CORRUPT, "a message that has been shown in part") : OK;
+}
+
 /* Begins the row of the next message; *more is false at the end. */
 static struct err fetch_next(struct imap_session *s, struct fetching *f, bool *more)
 {
@@ -377,6 +404,8 @@ static struct err fetch_slice(struct imap_session *s, struct fetching *f, bool *
         TRY(command_snap(s, &snap));
         if (f->email)
             TRY(row_bytes(s, f, snap));
+        else if (f->open)
+            TRY(fetch_open(s, f, snap));
         else
             TRY(fetch_next(s, f, more));
         if (f->email ? f->raw.n >= frame_size(s, FRAME_RAW_MAX) : frame_is_full(s, f))
@@ -398,6 +427,10 @@ static bool fetch_begin(struct imap_session *s, const Thurn__ImapFetch *fetch)
         command_no(c, THURN__CODE__INVALID, STR("ENABLE QRESYNC first"));
         return false;
     }
+    if (MAX(fetch->after, fetch->open) == UINT32_MAX) {
+        command_no(c, THURN__CODE__INVALID, STR("There is no such message"));
+        return false;
+    }
     struct err e = err_make(E_LIMIT, "no room for FETCH");
     struct fetching *f = arena_new(&c->arena, struct fetching);
     if (f && !command_set(s, fetch->set, &f->set))
@@ -411,12 +444,14 @@ static bool fetch_begin(struct imap_session *s, const Thurn__ImapFetch *fetch)
     }
     if (f && f->rows && f->row_pointers)
         e = cursor_init(&f->cursor, &f->set, &s->view, &c->arena);
-    if (e.code == E_OK && fetch->vanished)
+    if (e.code == E_OK && fetch->vanished && !fetch->after && !fetch->open)
         e = session_tell_vanished(s, (modseq){fetch->changed_since}, fetch->set);
     if (e.code != E_OK) {
         command_failed(s, e);
         return false;
     }
+    f->open = fetch->open;
+    f->cursor.next = MAX(fetch->after, fetch->open) + 1;
     c->state = f;
     c->release = fetching_release;
     return true;

@@ -44,6 +44,14 @@ static bool storing_begin(struct imap_session *s, const Thurn__ImapStore *store)
         command_failed(s, e);
         return false;
     }
+    if (c->before) { /* what was done before the backend died */
+        e = ranges_from(&st->modified, &c->arena, c->before->modified, c->before->n_modified);
+        st->cursor.next = c->before->upto + 1;
+    }
+    if (e.code != E_OK) {
+        command_failed(s, e);
+        return false;
+    }
     c->state = st;
     return true;
 }
@@ -113,13 +121,16 @@ static struct err storing_batch(struct imap_session *s, struct txn *t, struct st
     return OK;
 }
 
-/* For the last transaction, which is remembered with its answer. */
-static struct err storing_modified(struct command *c, const struct storing *st)
+/* What is remembered with this transaction: the answer with the last one, else how far it came. */
+static struct err storing_remember(struct command *c, const struct storing *st, struct arena *a,
+                                   Thurn__ImapRemembered *r)
 {
-    if (st->more || st->modified.n == 0)
-        return OK;
-    bool fits = st->modified.n <= MODIFIED_RANGES &&
-                ranges_to_answer(&st->modified, &c->arena, &c->done.modified, &c->done.n_modified);
+    bool fits = st->modified.n <= MODIFIED_RANGES;
+    r->upto = st->more ? st->cursor.next - 1 : 0;
+    if (fits && st->more)
+        fits = ranges_to_answer(&st->modified, a, &r->modified, &r->n_modified);
+    else if (fits)
+        fits = ranges_to_answer(&st->modified, &c->arena, &c->done.modified, &c->done.n_modified);
     return fits ? OK : err_make(E_LIMIT, "no room for an answer");
 }
 
@@ -127,16 +138,19 @@ static struct err storing_modified(struct command *c, const struct storing *st)
 static struct err storing_commit(struct imap_session *s, struct storing *st)
 {
     struct txn *t;
+    Thurn__ImapRemembered r = THURN__IMAP_REMEMBERED__INIT;
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, 8 * 1024 * 1024);
     TRY(txn_begin(s->account, &t));
     struct err e = storing_batch(s, t, st);
     if (e.code == E_OK)
-        e = storing_modified(&s->cmd, st);
+        e = storing_remember(&s->cmd, st, &a, &r);
     if (e.code != E_OK || !st->changed) {
         txn_abort(t);
         return e;
     }
     modseq at = txn_modseq(t);
-    TRY(command_commit(s, t, !st->more));
+    TRY(command_commit(s, t, &r));
     return command_own(&s->cmd, at);
 }
 
@@ -215,6 +229,8 @@ static bool expunging_begin(struct imap_session *s, const Thurn__ImapSet *set)
         command_failed(s, e);
         return false;
     }
+    if (c->before)
+        ex->cursor.next = c->before->upto + 1;
     c->state = ex;
     return true;
 }
@@ -245,8 +261,10 @@ static struct err expunging_commit(struct imap_session *s, struct expunging *ex)
     TRY(txn_begin(s->account, &t));
     struct err e = expunging_batch(s, t, ex, &expunged);
     if (e.code == E_OK && expunged) {
-        s->cmd.expunged = true;
-        return command_commit(s, t, !ex->more);
+        Thurn__ImapRemembered r = THURN__IMAP_REMEMBERED__INIT;
+        r.upto = ex->more ? ex->cursor.next - 1 : 0;
+        r.expunged = s->cmd.expunged = true;
+        return command_commit(s, t, &r);
     }
     txn_abort(t);
     return e;

@@ -68,11 +68,32 @@ static struct err select_open(struct imap_session *s, struct snap *snap, const T
     return OK;
 }
 
+/* The rest of an answer whose beginning the client has from a backend that has died. */
+static bool select_go_on(struct imap_session *s, struct command *c)
+{
+    const Thurn__ImapSelect *select = (const void *)c->frame->message;
+    Thurn__ImapSelected *answer = arena_new(&c->arena, Thurn__ImapSelected);
+    struct err e = err_make(E_LIMIT, "no room for an answer");
+    if (answer) {
+        thurn__imap_selected__init(answer);
+        answer->read_only = s->at.read_only;
+        e = resync_begin(s, select->resync, NULL);
+    }
+    if (e.code != E_OK) {
+        session_unselect(s);
+        return command_failed(s, e);
+    }
+    c->done.selected = answer;
+    return resync_run(s, c);
+}
+
 bool select_run(struct imap_session *s, struct command *c)
 {
     const Thurn__ImapSelect *select = (const void *)c->frame->message;
     if (c->state)
         return resync_run(s, c);
+    if (select->go_on && select->resync && s->state == SELECTED)
+        return select_go_on(s, c);
     session_unselect(s);
     if (select->resync && !s->qresync)
         return command_no(c, THURN__CODE__INVALID, STR("ENABLE QRESYNC first"));
@@ -139,7 +160,7 @@ static bool change_run(struct imap_session *s, struct err (*change)(struct comma
         return command_failed(s, e);
     e = change(&s->cmd, t);
     if (e.code == E_OK)
-        e = command_commit(s, t, true);
+        e = command_commit(s, t, NULL);
     else
         txn_abort(t);
     return e.code == E_OK || command_failed(s, e);
@@ -325,6 +346,16 @@ struct err keywords_make(struct txn *t, mailbox_id m, const Thurn__ImapFlags *fl
         bits |= UINT64_C(1) << bit;
     }
     *out = bits;
+    return OK;
+}
+
+struct err ranges_from(struct num_list *l, struct arena *a, Thurn__NumRange **ranges, size_t n)
+{
+    *l = (struct num_list){.ranges = arena_array(a, struct uid_range, n + 1), .n = n, .cap = n};
+    if (!l->ranges)
+        return err_make(E_LIMIT, "no room for a list of numbers");
+    for (size_t i = 0; i < n; i++)
+        l->ranges[i] = (struct uid_range){ranges[i]->first, ranges[i]->last};
     return OK;
 }
 

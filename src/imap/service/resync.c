@@ -103,6 +103,16 @@ struct resyncing {
     size_t n_rows;
 };
 
+static struct err selected_send(struct imap_session *s, const Thurn__ImapSelected *selected)
+{
+    Thurn__ImapUpdates u = THURN__IMAP_UPDATES__INIT;
+    Thurn__ImapSelected told = *selected;
+    u.selected = &told;
+    u.resume = session_record(s, &s->at, s->view.count);
+    bool sent = command_send(s, RPC_IMAP_UPDATES, &u.base, (struct str){0}, 1024);
+    return sent ? OK : err_make(E_CLOSED, "the client's channel is gone");
+}
+
 struct err resync_begin(struct imap_session *s, const Thurn__ImapResync *resync,
                         const Thurn__ImapSelected *selected)
 {
@@ -113,11 +123,8 @@ struct err resync_begin(struct imap_session *s, const Thurn__ImapResync *resync,
     r->since.v = resync->modseq;
     TRY(uid_set_below(resync->known, s->at.uidnext, &c->arena, &r->set));
     TRY(cursor_init(&r->cursor, &r->set, &s->view, &c->arena));
-    Thurn__ImapUpdates u = THURN__IMAP_UPDATES__INIT;
-    Thurn__ImapSelected told = *selected;
-    u.selected = &told;
-    if (!command_send(s, RPC_IMAP_UPDATES, &u.base, (struct str){0}, 1024))
-        return err_make(E_CLOSED, "the client's channel is gone");
+    if (selected)
+        TRY(selected_send(s, selected));
     TRY(session_tell_vanished(s, r->since, resync->known));
     c->state = r;
     return OK;

@@ -20,14 +20,18 @@ enum session_state {
     ANY_STATE = 7,
 };
 
-/* What must outlive this process for the session to go on: with it and the history in the store
- * the view can be made again (what lives below uidnext, and what died after expunged_at). */
+/* What the client knows of the selected mailbox. With it and the history in the store the view can
+ * be made again, in another process: what lives below uidnext, and what died after expunged_at, up
+ * to partial_at above partial_uid only. It holds for that reason that UIDs are added to the view
+ * only when everything expunged so far is told as well. */
 struct imap_resume {
     mailbox_id mailbox;
     uint32_t uidvalidity;
     uint32_t uidnext;   /* the client knows of the messages below it */
     modseq flags_at;    /* up to which it knows flags */
     modseq expunged_at; /* up to which it knows what is gone; never beyond flags_at */
+    modseq partial_at;  /* up to which it has been told what is gone up to partial_uid */
+    uint32_t partial_uid;
     bool read_only;
     bool inbox; /* RENAME takes INBOX's messages away from under this client */
 };
@@ -52,8 +56,9 @@ struct command {
     struct modseq_list own;
     Thurn__Status status;
     Thurn__ImapDone done;
+    /* What was done of it before the backend died; NULL: nothing. */
+    const Thurn__ImapRemembered *before;
     bool expunged; /* at least one message, by this request */
-    bool silent;   /* neither updates nor ImapDone at the end */
     bool broken;   /* the channel is gone */
 };
 
@@ -63,7 +68,13 @@ struct imap_session {
     bool may_authenticate;
     enum session_state state;
     account_id account_id;
+    uint64_t credential_generation;
     struct account *account;
+    struct buf record; /* as last sent, before it was sealed */
+    struct buf sealed;
+    bool restoring;  /* the view is to be made again */
+    bool may_repeat; /* the next request may be one that was done before */
+    uint32_t restoring_exists;
     /* The selected mailbox. */
     struct imap_resume at;
     struct view view;
@@ -71,8 +82,6 @@ struct imap_session {
     size_t keywords_told;
     bool condstore; /* rows with flags bring modseqs (RFC 7162) */
     bool qresync;   /* it is told UIDs that vanished instead of numbers expunged */
-    bool idle;
-    uint32_t idle_serial;
     struct command cmd;
 };
 
@@ -108,8 +117,10 @@ bool search_run(struct imap_session *s, struct command *c);
 bool fetch_run(struct imap_session *s, struct command *c);
 bool store_run(struct imap_session *s, struct command *c);
 bool copy_run(struct imap_session *s, struct command *c);
-bool idle_run(struct imap_session *s, struct command *c);
 bool enable_run(struct imap_session *s, struct command *c);
+
+/* Tells a client what a MOVE that is repeated has moved: it may not have heard. */
+MUST_CHECK struct err move_tell_again(struct imap_session *s, const Thurn__ImapRemembered *r);
 
 /* ------------------------------------------------------------------------------- the command */
 
@@ -127,14 +138,32 @@ bool command_send(struct imap_session *s, uint16_t type, const ProtobufCMessage 
  * second form logs what the operator should know and finds a sentence for the error. */
 bool command_no(struct command *c, Thurn__Code code, struct str text);
 bool command_failed(struct imap_session *s, struct err e);
-/* Commits; with `last` the request is remembered as done, with the answer as it stands in
- * c->done. The transaction is ended in any case. */
-MUST_CHECK struct err command_commit(struct imap_session *s, struct txn *t, bool last);
+/* Commits, and remembers the request, if it has a name: `done` NULL: as done, with the answer as it
+ * stands in c->done; else what has been done of it so far. The transaction is ended in any case. */
+MUST_CHECK struct err command_commit(struct imap_session *s, struct txn *t,
+                                     Thurn__ImapRemembered *so_far);
+/* Commits a transaction that a repetition of the request may make again. */
+MUST_CHECK struct err command_commit_unnamed(struct imap_session *s, struct txn *t);
+/* What was remembered of the request, if it is a repetition: true if it has been done, and the
+ * answer stands in c->done and c->status. Else c->before is what was done of it. */
+bool command_repeat(struct imap_session *s);
 /* Flag changes with this modseq need not be told to this client. E_LIMIT. */
 MUST_CHECK struct err command_own(struct command *c, modseq m);
 bool command_owns(const struct command *c, modseq m);
 /* What names a request, so that its repetition is recognized; false if it has no name. */
 bool request_change(const ProtobufCMessage *m, change_id *out);
+
+/* ------------------------------------------------------------------------------------ the record
+ */
+
+/* The record of a client that knows `at` and `exists` messages, for the frame that tells it so;
+ * empty if that is the one last sent. Valid until the next call. */
+ProtobufCBinaryData session_record(struct imap_session *s, const struct imap_resume *at,
+                                   uint32_t exists);
+/* Opens the account and makes the view again, of a session that goes on. E_DENIED: the account may
+ * not be used (any more); E_NOTFOUND: the mailbox is gone, and the client cannot be told how;
+ * E_CONFLICT: the history does not reach. Then `why` is for the client. */
+MUST_CHECK struct err session_restore(struct imap_session *s);
 
 /* ----------------------------------------------------------------------------- the selected
  * mailbox */
@@ -157,7 +186,7 @@ void session_enable_condstore(struct imap_session *s);
 MUST_CHECK struct err session_tell_vanished(struct imap_session *s, modseq since,
                                             const Thurn__ImapSet *in);
 /* What SELECT (QRESYNC ...) brings after the mailbox has been selected: begins it, and runs one
- * slice of it; true at its end. */
+ * slice of it; true at its end. `selected` NULL: it has been told already. */
 MUST_CHECK struct err resync_begin(struct imap_session *s, const Thurn__ImapResync *resync,
                                    const Thurn__ImapSelected *selected);
 bool resync_run(struct imap_session *s, struct command *c);
@@ -185,6 +214,9 @@ MUST_CHECK struct err keywords_make(struct txn *t, mailbox_id m, const Thurn__Im
 /* The bits of those that exist. */
 uint64_t keywords_find(const Thurn__Mailbox *m, const Thurn__ImapFlags *flags);
 uint64_t keyword_find(const Thurn__Mailbox *m, struct str name);
+/* A request's or a record's ranges as a list. E_LIMIT. */
+MUST_CHECK struct err ranges_from(struct num_list *l, struct arena *a, Thurn__NumRange **ranges,
+                                  size_t n);
 /* A range list as the answer's. False without room. */
 MUST_CHECK bool ranges_to_answer(const struct num_list *l, struct arena *a, Thurn__NumRange ***out,
                                  size_t *out_n);

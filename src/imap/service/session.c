@@ -70,7 +70,6 @@ static enum imap_needs needs_of_fetch(const struct imap_session *s, const Protob
     X(STORE,     SELECTED,  needs_writer_unless_read_only, TELLS_UNLESS_BY_SEQ, store,             \
                                                                              "RFC 3501 6.4.6")     \
     X(COPY,      SELECTED,  needs_writer,          TELLS_ALL,     copy,      "RFC 3501 6.4.7")     \
-    X(IDLE,      LOGGED_IN, needs_nothing,         TELLS_ALL,     idle,      "RFC 2177")           \
     X(ENABLE,    LOGGED_IN, needs_nothing,         TELLS_ALL,     enable,    "RFC 5161")
 /* clang-format on */
 
@@ -86,25 +85,10 @@ static const struct request requests[] = {IMAP_REQUESTS(IMAP_REQUEST_ROW)};
 /* The row of a frame that is allowed now; NULL if it is not. */
 static const struct request *request_allowed(const struct imap_session *s, const struct frame *f)
 {
-    if (s->idle && f->type->number != RPC_IMAP_IDLE)
-        return NULL;
     for (size_t i = 0; i < ARRAY_LEN(requests); i++)
         if (requests[i].frame == f->type->number)
             return requests[i].states & s->state ? &requests[i] : NULL;
     return NULL;
-}
-
-bool request_change(const ProtobufCMessage *m, change_id *out)
-{
-    const ProtobufCFieldDescriptor *field =
-        protobuf_c_message_descriptor_get_field_by_name(m->descriptor, "change");
-    if (!field)
-        return false;
-    const ProtobufCBinaryData *change = (const void *)((const char *)m + field->offset);
-    if (change->len != sizeof out->b)
-        return false;
-    memcpy(out->b, change->data, sizeof out->b);
-    return true;
 }
 
 /* ----------------------------------------------------------------------------------- the session
@@ -128,17 +112,14 @@ void imap_session_free(struct imap_session *s)
     session_unselect(s);
     if (s->account)
         account_close(s->account);
+    buf_free(&s->record);
+    buf_free(&s->sealed);
     free(s);
 }
 
 account_id imap_session_account(const struct imap_session *s)
 {
     return s->account_id;
-}
-
-bool imap_session_is_idle(const struct imap_session *s)
-{
-    return s->idle;
 }
 
 void session_unselect(struct imap_session *s)
@@ -225,26 +206,6 @@ bool command_failed(struct imap_session *s, struct err e)
     return command_no(&s->cmd, rpc_code(e), err_sentence(e));
 }
 
-struct err command_commit(struct imap_session *s, struct txn *t, bool last)
-{
-    struct command *c = &s->cmd;
-    change_id id;
-    command_snap_drop(c);
-    if (last && request_change(c->frame->message, &id)) {
-        struct buf answer CLEANUP(buf_free) = {0};
-        c->done.status = &c->status;
-        pb_pack(&answer, &c->done.base);
-        struct err e = buf_err(&answer);
-        if (e.code == E_OK)
-            e = txn_done(t, id, buf_str(&answer));
-        if (e.code != E_OK) {
-            txn_abort(t);
-            return e;
-        }
-    }
-    return txn_commit(t);
-}
-
 struct err command_own(struct command *c, modseq m)
 {
     struct modseq_list *l = &c->own;
@@ -313,7 +274,7 @@ static void command_finish(struct imap_session *s)
 {
     struct command *c = &s->cmd;
     command_snap_drop(c);
-    if (c->silent || c->broken)
+    if (c->broken)
         return;
     enum tells tells = c->request->tells;
     if (tells != TELLS_NOTHING) {
@@ -326,26 +287,23 @@ static void command_finish(struct imap_session *s)
     if (s->qresync && c->expunged) /* it has been told all up to there */
         c->done.highest_modseq = s->at.expunged_at.v;
     c->done.status = &c->status;
+    if (s->account)
+        c->done.resume = session_record(s, &s->at, s->view.count);
     command_send(s, RPC_IMAP_DONE, &c->done.base, (struct str){0}, 0);
 }
 
-/* Answers a request that was done before from what was remembered; false if it was not. */
-static bool command_repeat(struct imap_session *s)
+/* The session has ended: its record no longer holds, or the account is not to be used. */
+static void command_bye(struct imap_session *s, struct frame *f, struct err why)
 {
-    struct command *c = &s->cmd;
-    change_id id;
-    struct snap *snap;
-    struct str packed;
-    /* CLOSE does nothing the second time, but it must unselect. */
-    if (!s->account || c->request->run == close_run || !request_change(c->frame->message, &id) ||
-        command_snap(s, &snap).code != E_OK || snap_done(snap, id, &c->arena, &packed).code != E_OK)
-        return false;
-    Thurn__ImapDone *done = (void *)pb_unpack(&c->arena, &thurn__imap_done__descriptor, packed);
-    if (!done || !done->status)
-        return command_failed(s, err_make(E_CORRUPT, "the answer of a request done before"));
-    c->done = *done;
-    c->status = *done->status;
-    return true;
+    Thurn__Status status = THURN__STATUS__INIT;
+    Thurn__ImapBye bye = THURN__IMAP_BYE__INIT;
+    status.code = rpc_code(why);
+    bool told = why.code == E_DENIED || why.code == E_NOTFOUND || why.code == E_CONFLICT;
+    status.text = pb_bytes(told ? str_c(why.why) : err_sentence(why));
+    bye.status = &status;
+    log_info("imap.session_not_resumed", LF_U64("account", s->account_id.v),
+             LF_U64("mailbox", s->at.mailbox.v), LF_ERR(why));
+    (void)s->host->send(s->host_session, RPC_IMAP_BYE, f->serial, &bye.base, (struct str){0});
 }
 
 enum imap_run imap_session_run(struct imap_session *s, struct frame *f,
@@ -353,6 +311,11 @@ enum imap_run imap_session_run(struct imap_session *s, struct frame *f,
 {
     struct command *c = &s->cmd;
     bool fresh = !c->request;
+    struct err restored = s->restoring ? session_restore(s) : OK;
+    if (restored.code != E_OK) {
+        command_bye(s, f, restored);
+        return IMAP_RUN_DONE;
+    }
     if (fresh) {
         const struct request *r = request_allowed(s, f);
         check(r);
@@ -394,6 +357,7 @@ bool login_run(struct imap_session *s, struct command *c)
     if (e.code != E_OK)
         return command_failed(s, e);
     s->account_id = who.account;
+    s->credential_generation = who.credential_generation;
     s->state = AUTHENTICATED;
     return true;
 }
@@ -424,25 +388,4 @@ bool enable_run(struct imap_session *s, struct command *c)
     if (enable->extensions & THURN__EXTENSION__EXTENSION_QRESYNC)
         session_enable_qresync(s);
     return true;
-}
-
-bool idle_run(struct imap_session *s, struct command *c)
-{
-    const Thurn__ImapIdle *idle = (const void *)c->frame->message;
-    s->idle = idle->on;
-    s->idle_serial = c->frame->serial;
-    c->silent = idle->on;
-    if (idle->on)
-        imap_session_poke(s);
-    return true;
-}
-
-void imap_session_poke(struct imap_session *s)
-{
-    if (!s->idle)
-        return;
-    struct err e = session_tell(s, s->idle_serial, true);
-    if (e.code != E_OK && e.code != E_CLOSED)
-        log_warn("imap.updates_failed", LF_U64("account", s->account_id.v),
-                 LF_U64("mailbox", s->at.mailbox.v), LF_ERR(e));
 }

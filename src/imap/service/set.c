@@ -165,6 +165,21 @@ void num_list_back(struct num_list *l, struct num_mark mark)
         l->ranges[l->n - 1] = mark.last;
 }
 
+struct err num_list_since(const struct num_list *l, struct num_mark mark, struct arena *a,
+                          struct num_list *out)
+{
+    size_t whole = l->n - mark.n;
+    bool longer = mark.n && l->ranges[mark.n - 1].last != mark.last.last;
+    *out = (struct num_list){.ranges = arena_array(a, struct uid_range, whole + 1)};
+    if (!out->ranges)
+        return err_make(E_LIMIT, "no room for a list of numbers");
+    if (longer)
+        out->ranges[out->n++] = (struct uid_range){mark.last.last + 1, l->ranges[mark.n - 1].last};
+    for (size_t i = mark.n; i < l->n; i++)
+        out->ranges[out->n++] = l->ranges[i];
+    return OK;
+}
+
 struct err cursor_init(struct cursor *c, const struct uid_set *set, const struct view *v,
                        struct arena *a)
 {

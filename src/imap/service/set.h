@@ -42,6 +42,9 @@ struct num_mark {
 };
 struct num_mark num_list_mark(const struct num_list *l);
 void num_list_back(struct num_list *l, struct num_mark mark);
+/* What was added since the mark. E_LIMIT. */
+MUST_CHECK struct err num_list_since(const struct num_list *l, struct num_mark mark,
+                                     struct arena *a, struct num_list *out);
 
 /* Walks the messages that are in the set, in the view and alive. Between two slices the snapshot
  * may be another one: cursor_rest drops what was read ahead. */

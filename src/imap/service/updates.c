@@ -19,6 +19,7 @@ struct news {
     bool more;               /* there are later changes */
     Thurn__Mailbox *mailbox; /* NULL: it has been deleted */
     uint32_t *gone;          /* UIDs of the view, ascending */
+    uint32_t *gone_seqs;     /* their numbers, each after those before it are gone */
     size_t n_gone;
     struct entry *flags; /* messages of the view with new flags, ascending */
     size_t n_flags;
@@ -137,6 +138,19 @@ static struct err news_from_entries(struct imap_session *s, struct snap *snap, s
     return OK;
 }
 
+/* What had been told in part is told to its end before anything else. */
+static void news_end_partial(const struct imap_session *s, const struct change *changes, size_t *n,
+                             struct news *news)
+{
+    modseq at = s->at.partial_at;
+    if (at.v <= s->at.expunged_at.v || at.v >= news->at.v)
+        return;
+    while (*n && changes[*n - 1].modseq.v > at.v)
+        --*n;
+    news->at = at;
+    news->more = true;
+}
+
 static struct err news_from_log(struct imap_session *s, struct snap *snap, modseq since,
                                 struct arena *a, struct news *news)
 {
@@ -154,6 +168,7 @@ static struct err news_from_log(struct imap_session *s, struct snap *snap, modse
         news->more = n == max;
         if (news->more)
             news->at = changes[n - 1].modseq;
+        news_end_partial(s, changes, &n, news);
         return news_from_changes(s, snap, changes, n, a, news);
     }
 }
@@ -171,10 +186,9 @@ static struct err news_read(struct imap_session *s, struct snap *snap, modseq si
         return OK;
     }
     TRY(e);
-    if (news->mailbox->highest_modseq <= since.v)
-        return OK;
-    TRY(news_from_log(s, snap, since, a, news));
-    if (news->mailbox->uidnext > s->at.uidnext)
+    if (news->mailbox->highest_modseq > since.v)
+        TRY(news_from_log(s, snap, since, a, news));
+    if (news->mailbox->uidnext > s->at.uidnext && !news->more)
         TRY(snap_uids(snap, s->at.mailbox, (msg_uid){s->at.uidnext}, a, &news->added,
                       &news->n_added));
     return OK;
@@ -238,6 +252,32 @@ struct err session_tell_names(struct imap_session *s, uint32_t serial, const Thu
     return updates_send(s, serial, &u);
 }
 
+/* Whether all UIDs that have been given out since the client was last told of new ones live. */
+static bool added_without_holes(const struct imap_session *s, const struct news *news)
+{
+    const struct uid_run *run = news->added;
+    return news->n_added == 1 && run->first == s->at.uidnext &&
+           run->count == news->mailbox->uidnext - s->at.uidnext;
+}
+
+/* `all_gone_told`: nothing has died unknown to the client, up to news->at. Else a UID that has come
+ * and gone would, in the record, look like one that the client knows: those after it wait. */
+static struct err news_apply_added(struct imap_session *s, struct news *news, bool all_gone_told)
+{
+    if (!news->mailbox || news->more || news->mailbox->uidnext <= s->at.uidnext)
+        return OK;
+    if (!all_gone_told && !added_without_holes(s, news)) {
+        news->n_added = 0;
+        return OK;
+    }
+    struct err e = view_add(&s->view, news->added, news->n_added);
+    if (e.code == E_OK)
+        e = session_claim_recent(s, news->mailbox->uidnext);
+    if (e.code != E_OK)
+        news->n_added = 0;
+    return e;
+}
+
 /* Brings the view up to date. What cannot be done for want of memory is told another time: the
  * client's view and ours stay the same. */
 static struct err news_apply(struct imap_session *s, struct news *news, struct arena *a,
@@ -255,22 +295,18 @@ static struct err news_apply(struct imap_session *s, struct news *news, struct a
         news->n_gone = 0;
         e = removed;
     }
-    if (!s->qresync)
-        news->gone = seqs;
+    news->gone_seqs = seqs;
     /* Without expunges only what came after flags_at has been read: that none are due can be said
      * only if none were due then. */
     bool in_step = expunges || s->at.expunged_at.v == s->at.flags_at.v;
-    if (news->n_gone || (none_gone && in_step))
+    bool all_gone_told = news->n_gone || (none_gone && in_step);
+    if (all_gone_told) {
         s->at.expunged_at = news->at;
-    struct err added = view_add(&s->view, news->added, news->n_added);
-    if (added.code == E_OK && news->mailbox && news->mailbox->uidnext > s->at.uidnext)
-        added = session_claim_recent(s, news->mailbox->uidnext);
-    if (added.code != E_OK) {
-        news->n_added = 0;
-        e = added;
+        s->at.partial_at.v = s->at.partial_uid = 0;
     }
+    struct err added = news_apply_added(s, news, all_gone_told);
     s->at.flags_at.v = MAX(s->at.flags_at.v, news->at.v);
-    return e;
+    return added.code != E_OK ? added : e;
 }
 
 /* Those that are gone: as numbers, or as UIDs for a client with QRESYNC. */
@@ -285,23 +321,46 @@ static struct err updates_set_gone(const struct imap_session *s, Thurn__ImapUpda
         return err_make(E_LIMIT, "no room for changes");
     if (!s->qresync) {
         u->n_expunged = n;
-        u->expunged = news->gone;
+        u->expunged = news->gone_seqs;
     }
     news->gone += n;
+    news->gone_seqs += n;
     news->n_gone -= n;
     return OK;
+}
+
+/* What the client knows when the frame has been passed on, with the rest of the news to come. */
+static ProtobufCBinaryData news_record(struct imap_session *s, const struct news *news,
+                                       const struct imap_resume *was)
+{
+    if (!news->n_gone && !news->n_flags)
+        return session_record(s, &s->at, s->view.count);
+    struct imap_resume at = *was;
+    if (news->mailbox && !news->n_gone && !news->n_added)
+        at.uidnext = s->at.uidnext;
+    uint32_t told = news->n_gone ? news->gone[-1] : UINT32_MAX;
+    if (s->at.expunged_at.v > was->expunged_at.v) {
+        at.partial_at = s->at.expunged_at;
+        at.partial_uid = told;
+    }
+    uint32_t exists = s->view.count + (uint32_t)news->n_gone;
+    for (size_t i = 0; at.uidnext == was->uidnext && i < news->n_added; i++)
+        exists -= news->added[i].count;
+    return session_record(s, &at, exists);
 }
 
 /* One frame: what of the expunges fits, and behind the last of them EXISTS and flags. */
 static struct err news_send_some(struct imap_session *s, uint32_t serial, struct news *news,
                                  Thurn__FetchRow *rows, Thurn__FetchRow **row_pointers,
-                                 struct arena *a)
+                                 struct arena *a, const struct imap_resume *was)
 {
     Thurn__ImapUpdates u = THURN__IMAP_UPDATES__INIT;
     u.with_uids = s->qresync;
     TRY(updates_set_gone(s, &u, news, a));
-    if (news->n_gone)
+    if (news->n_gone) {
+        u.resume = news_record(s, news, was);
         return updates_send(s, serial, &u);
+    }
     if (news->n_added) {
         u.has_exists = true;
         u.exists = s->view.count;
@@ -320,6 +379,7 @@ static struct err news_send_some(struct imap_session *s, uint32_t serial, struct
         u.n_flags += row->seq != 0;
     }
     u.flags = row_pointers;
+    u.resume = news_record(s, news, was);
     return updates_send(s, serial, &u);
 }
 
@@ -330,7 +390,7 @@ static bool news_left(const struct imap_session *s, const struct news *news)
 }
 
 static struct err news_send(struct imap_session *s, uint32_t serial, struct news *news,
-                            struct arena *a)
+                            struct arena *a, const struct imap_resume *was)
 {
     size_t n = MIN(news->n_flags, FRAME_ROWS) + 1;
     Thurn__FetchRow *rows = arena_array(a, Thurn__FetchRow, n);
@@ -338,7 +398,7 @@ static struct err news_send(struct imap_session *s, uint32_t serial, struct news
     if (!rows || !row_pointers)
         return err_make(E_LIMIT, "no room for changes");
     while (news_left(s, news))
-        TRY(news_send_some(s, serial, news, rows, row_pointers, a));
+        TRY(news_send_some(s, serial, news, rows, row_pointers, a, was));
     return OK;
 }
 
@@ -352,8 +412,9 @@ static struct err tell_some(struct imap_session *s, uint32_t serial, struct snap
     *more = false;
     TRY(news_read(s, snap, expunges ? s->at.expunged_at : s->at.flags_at, &a, &news));
     *more = news.more;
+    const struct imap_resume was = s->at;
     struct err e = news_apply(s, &news, &a, expunges);
-    TRY(news_send(s, serial, &news, &a));
+    TRY(news_send(s, serial, &news, &a, &was));
     return e;
 }
 
@@ -366,9 +427,9 @@ struct err session_tell(struct imap_session *s, uint32_t serial, bool expunges)
     TRY(snap_open(s->account, &snap));
     bool more;
     struct err e;
-    do /* a client that takes nothing hears the rest with its next command; an idle one has none */
+    do /* a client that takes nothing hears the rest with its next command, or its next poke */
         e = tell_some(s, serial, snap, expunges, &more);
-    while (e.code == E_OK && more && (s->idle || s->host->room(s->host_session)));
+    while (e.code == E_OK && more && s->host->room(s->host_session));
     snap_close(snap);
     return e;
 }

@@ -15,15 +15,6 @@ void wire_parse_noop(struct wire_parse *w)
     w->cmd->request = &m->base;
 }
 
-void wire_parse_idle(struct wire_parse *w)
-{
-    Thurn__ImapIdle *m = WIRE_NEW(w, ImapIdle, imap_idle);
-    if (!m)
-        return;
-    m->on = true;
-    w->cmd->request = &m->base;
-}
-
 void wire_parse_close(struct wire_parse *w)
 {
     Thurn__ImapClose *m = WIRE_NEW(w, ImapClose, imap_close);

@@ -77,6 +77,9 @@ void imap_print_numbers(struct imap_numbers *state, struct buf *out, const struc
     if (!state->begun)
         begin(state, out, cmd, extended);
     for (size_t i = 0; i < n->n_numbers; i++) {
+        if (n->numbers[i] <= state->skip)
+            continue;
+        state->told = n->numbers[i];
         if (extended)
             add_number(state, out, n->numbers[i]);
         else
@@ -86,6 +89,11 @@ void imap_print_numbers(struct imap_numbers *state, struct buf *out, const struc
         return;
     print_summary(state, out, returns, n);
     imap_end_numbers(state, out);
+}
+
+void imap_numbers_again(struct imap_numbers *state)
+{
+    state->skip = state->told;
 }
 
 void imap_end_numbers(struct imap_numbers *state, struct buf *out)

@@ -18,6 +18,11 @@ struct imap_fetch_printer {
     uint64_t nil;
     uint64_t left; /* bytes of the current section still to come */
     size_t section;
+    uint32_t uid;   /* of the last row */
+    uint32_t after; /* and of the last one that was complete */
+    uint64_t fed;   /* bytes that the open row has got */
+    bool again;     /* it comes again from its beginning */
+    uint64_t known; /* bytes of it that have been dealt with and come again */
     uint64_t lengths[WIRE_SECTIONS_MAX];
     struct buf header; /* of the section, if fields are picked from it */
     /* BINARY: how sections are encoded, and what is known of the one that is being decoded. */
@@ -82,6 +87,7 @@ static void end_row(struct imap_fetch_printer *f, struct buf *out)
     if (f->any)
         buf_put(out, STR(")\r\n"));
     f->open = false;
+    f->after = f->uid;
 }
 
 static void print_from_record(struct buf *out, enum wire_item item, const Thurn__FetchRow *row,
@@ -297,10 +303,14 @@ static void section_end(struct imap_fetch_printer *f, struct buf *out)
 /* Gives the open row what is there of its bytes. */
 static void row_feed(struct imap_fetch_printer *f, struct buf *out, struct str *raw)
 {
-    while (f->open) {
+    size_t known = (size_t)MIN(f->known, (uint64_t)raw->n);
+    *raw = str_skip(*raw, known);
+    f->known -= known;
+    while (f->open && !f->again) {
         size_t n = (size_t)MIN(f->left, (uint64_t)raw->n);
         section_bytes(f, out, str_sub(*raw, 0, n));
         *raw = str_skip(*raw, n);
+        f->fed += n;
         if (f->left)
             return;
         section_end(f, out);
@@ -335,13 +345,39 @@ static void row_sections(struct imap_fetch_printer *f, const Thurn__FetchRow *ro
     }
     f->nil = row->nil;
     f->section = 0;
+    f->fed = 0;
     f->open = true;
+}
+
+/* Whether this is the open row, once more. */
+static bool row_is_again(const struct imap_fetch_printer *f, const Thurn__FetchRow *row)
+{
+    return row->uid == f->uid && row->n_lengths == f->print->n_sections && row->nil == f->nil &&
+           memcmp(row->lengths, f->lengths, row->n_lengths * sizeof row->lengths[0]) == 0;
+}
+
+void imap_fetch_printer_again(struct imap_fetch_printer *f, uint32_t *out_after, uint32_t *out_open)
+{
+    f->again = f->open;
+    f->known = 0;
+    *out_after = f->after;
+    *out_open = f->open ? f->uid : 0;
+}
+
+static struct err row_again(struct imap_fetch_printer *f, const Thurn__FetchRow *row)
+{
+    if (!row_is_again(f, row))
+        return err_make(E_INVALID, "a row that is not the one it should go on");
+    f->again = false;
+    f->known = f->fed;
+    return OK;
 }
 
 static void row_begin(struct imap_fetch_printer *f, struct buf *out, const Thurn__FetchRow *row)
 {
     f->any = false;
     f->seq = row->seq;
+    f->uid = row->uid;
     print_items(f, out, row);
     if (row->n_lengths) {
         row_sections(f, row);
@@ -356,9 +392,13 @@ struct err imap_fetch_print_rows(struct imap_fetch_printer *f, struct buf *out,
 {
     row_feed(f, out, &raw);
     for (size_t i = 0; rows && i < rows->n_rows; i++) {
-        if (f->open || !row_fits(f, rows->rows[i]))
+        if (f->again) {
+            TRY(row_again(f, rows->rows[i]));
+        } else if (f->open || !row_fits(f, rows->rows[i])) {
             return err_make(E_INVALID, "FETCH rows that do not fit together");
-        row_begin(f, out, rows->rows[i]);
+        } else {
+            row_begin(f, out, rows->rows[i]);
+        }
         row_feed(f, out, &raw);
     }
     if (raw.n)

@@ -62,7 +62,7 @@ enum wire_when {
   X(FETCH,        OPEN,   UID, fetch,        FETCH,     "",                   NEVER,    "6.4.5")   \
   X(STORE,        OPEN,   UID, store,        STORE,     "",                   NEVER,    "6.4.6")   \
   X(COPY,         OPEN,   UID, copy,         COPY,      "",                   NEVER,    "6.4.7")   \
-  X(IDLE,         AFTER,  NO,  idle,         IDLE,      "IDLE",               ALWAYS,   "RFC2177") \
+  X(IDLE,         AFTER,  NO,  noop,         NOOP,      "IDLE",               ALWAYS,   "RFC2177") \
   X(UNSELECT,     OPEN,   NO,  close,        CLOSE,     "UNSELECT",           ALWAYS,   "RFC3691") \
   X(NAMESPACE,    AFTER,  NO,  none,         NONE,      "NAMESPACE",          ALWAYS,   "RFC2342") \
   X(ID,           ANY,    NO,  id,           NONE,      "ID",                 ALWAYS,   "RFC2971") \

@@ -92,14 +92,12 @@ static void erase(struct writer *w, struct account *none, struct err opened)
     loop_post(a->b->loop, admin_slice_ended, a);
 }
 
-/* Whether a session has the account open, or may be about to; those that have are ended. */
-static bool account_is_open(struct backend *b, account_id account)
+/* Whether a session has the account open, or may be about to. */
+static bool account_is_open(const struct backend *b, account_id account)
 {
-    bool open = b->listings > 0;
+    bool open = b->listings > 0 || b->looks > 0;
     list_each (l, &b->sessions) {
         struct session *s = container_of(l, struct session, link);
-        if (s->account.v == account.v && !session_is_gone(s))
-            session_drop(s, "the account is removed");
         open = open || s->account.v == account.v || s->logging_in;
     }
     return open;
@@ -109,6 +107,7 @@ void admin_removals_check(struct backend *b)
 {
     list_each (l, &b->removals) {
         struct admin *a = container_of(l, struct admin, removal);
+        session_drop_account(b, a->account, "the account is removed");
         if (account_is_open(b, a->account))
             continue;
         list_remove(&a->removal);

@@ -3,6 +3,7 @@
 #include "roles/backend/admin.h"
 #include "roles/backend/frontend.h"
 #include "roles/backend/session.h"
+#include "roles/backend/sleep.h"
 
 static const char store_dir[] = "store";
 
@@ -13,6 +14,18 @@ static void store_changed(account_id account, modseq at, void *arg)
     struct backend *b = arg;
     (void)at;
     watches_changed(b->watches, account);
+}
+
+static void poke(void *arg)
+{
+    sleepers_poke(arg);
+}
+
+/* Whatever is woken until the loop gets there is poked with it. */
+static void wake(void *arg)
+{
+    struct backend *b = arg;
+    loop_post(b->loop, poke, b);
 }
 
 static void scanner_retire(uint32_t index, uint64_t generation, struct str reason, void *arg)
@@ -71,12 +84,20 @@ static uint32_t history_seconds(const Thurn__Settings *s)
 
 struct err backend_open(struct backend *b, const Thurn__Settings *s, struct buf *explain)
 {
-    b->watches = watches_new();
+    b->watches = watches_new(wake, b);
     struct err e = open_store(b, s, explain);
     if (!e.code) {
         e = open_directory(b, s, explain);
         if (e.code)
             store_close(b->store);
+    }
+    if (!e.code) {
+        e = seal_key_load(b->directory, &b->seal);
+        if (e.code) {
+            buf_printf(explain, "cannot read the key of sessions in the store: %s.", e.why);
+            directory_close(b->directory);
+            store_close(b->store);
+        }
     }
     if (e.code) {
         watches_free(b->watches);
@@ -139,7 +160,7 @@ static void close_all(void *arg)
 
 void backend_check_stopped(struct backend *b)
 {
-    bool over = b->stopping && list_empty(&b->sessions) && list_empty(&b->admins);
+    bool over = b->stopping && list_empty(&b->sessions) && list_empty(&b->admins) && b->looks == 0;
     if (!over || b->closing)
         return;
     b->closing = true;

@@ -4,8 +4,8 @@
  *
  * Threads. The loop's thread has all channels: it reads frames, checks them against the tables,
  * and starts requests; everything that belongs to a channel's life happens there. Workers (sched.h)
- * run the requests and send the answers. The store's committer thread ends deliveries and pokes
- * idle sessions.
+ * run the requests and send the answers. The store's committer thread ends deliveries and wakes
+ * sleeping sessions.
  */
 #ifndef THURN_BACKEND_H
 #define THURN_BACKEND_H
@@ -14,6 +14,7 @@
 #include "roles/backend/history.h"
 #include "roles/backend/scan.h"
 #include "roles/backend/sched.h"
+#include "roles/backend/seal.h"
 #include "roles/backend/watch.h"
 #include "roles/role.h"
 #include "store/store.h"
@@ -38,6 +39,8 @@ struct backend {
     struct history *history;
     struct scan_pool *scan;
     struct watches *watches;
+    struct seal_key seal;
+    size_t looks; /* at records of sleeping sessions: they open accounts for a moment */
     struct backend_limits limits;
     char hostname[256];
     struct list frontends; /* control channels */

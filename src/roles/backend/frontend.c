@@ -4,12 +4,17 @@
 
 enum { FRONTEND_STATE = 1 };
 
-static const struct chan_rule frontend_rules[] = {{RPC_SESSION_OPEN, FRONTEND_STATE}};
+static const struct chan_rule frontend_rules[] = {
+    {RPC_SESSION_OPEN, FRONTEND_STATE},
+    {RPC_SESSION_WATCH, FRONTEND_STATE},
+    {RPC_SESSION_UNWATCH, FRONTEND_STATE},
+};
 
 struct frontend {
     struct list link;
     struct backend *b;
     struct chan *chan;
+    struct sleepers *sleepers;
     uint32_t index;
     uint64_t generation;
 };
@@ -23,17 +28,9 @@ static void frontend_free(struct frontend *f)
 {
     list_remove(&f->link);
     f->b->n_frontends--;
+    sleepers_free(f->sleepers);
     chan_free(f->chan);
     free(f);
-}
-
-static void frontend_frame(struct chan *c, struct frame *frame, void *arg)
-{
-    struct frontend *f = arg;
-    int fd = frame->fd;
-    frame->fd = -1;
-    session_open(f->b, (const Thurn__SessionOpen *)frame->message, fd);
-    frame_free(frame);
 }
 
 /* One that breaks the rules is not to be trusted with clients any longer. */
@@ -45,6 +42,24 @@ static void frontend_retire(const struct frontend *f, struct str reason)
     m.generation = f->generation;
     m.reason = pb_bytes(reason);
     f->b->retire(f->b, &m);
+}
+
+static void frontend_frame(struct chan *c, struct frame *frame, void *arg)
+{
+    struct frontend *f = arg;
+    int fd = frame->fd;
+    frame->fd = -1;
+    switch (frame->type->number) {
+    case RPC_SESSION_WATCH:
+        if (!sleepers_watch(f->sleepers, frame))
+            frontend_retire(f, STR("watches more sessions than it may have"));
+        return;
+    case RPC_SESSION_UNWATCH:
+        sleepers_unwatch(f->sleepers, (const Thurn__SessionUnwatch *)frame->message);
+        break;
+    default: session_open(f->b, f->index, (const Thurn__SessionOpen *)frame->message, fd); break;
+    }
+    frame_free(frame);
 }
 
 /* Its sessions have channels of their own and end with them. */
@@ -77,8 +92,15 @@ void frontend_add(struct backend *b, uint32_t index, uint64_t generation, int fd
         free(f);
         return;
     }
+    f->sleepers = sleepers_new(b, index, f->chan);
     list_append(&b->frontends, &f->link);
     b->n_frontends++;
+}
+
+void frontends_each(struct backend *b, void (*each)(struct sleepers *s))
+{
+    list_each (l, &b->frontends)
+        each(frontend_of(l)->sleepers);
 }
 
 void frontends_free(struct backend *b)

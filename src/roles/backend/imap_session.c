@@ -3,7 +3,7 @@
 #include "roles/backend/append.h"
 #include "roles/backend/session.h"
 
-enum { SLICE_US = 5000, SLICE_BYTES = 256 * KB };
+enum { SLICE_US = 5000, SLICE_BYTES = 256 * KB, RECORD_BUDGET = 16 * KB };
 
 /* States of the channel. What a selected mailbox permits is in the service's own table. */
 enum { NOT_LOGGED_IN = 1, LOGGED_IN = 2 };
@@ -26,7 +26,6 @@ static const struct chan_rule imap_rules[] = {
     {RPC_IMAP_FETCH,     LOGGED_IN},
     {RPC_IMAP_STORE,     LOGGED_IN},
     {RPC_IMAP_COPY,      LOGGED_IN},
-    {RPC_IMAP_IDLE,      LOGGED_IN},
     {RPC_IMAP_ENABLE,    LOGGED_IN},
 };
 /* clang-format on */
@@ -36,7 +35,8 @@ struct imap_client {
     struct session s;
     struct imap_host host;
     struct imap_session *imap;
-    struct session_watch watch;
+    uint64_t records; /* sealed so far */
+    bool refused;     /* its record is not good: the first request is told so */
     struct frame *f;
     enum imap_needs needs;
     struct job job;
@@ -58,6 +58,15 @@ static struct err host_send(void *host_session, uint16_t type, uint32_t serial,
     return chan_send(c->s.chan, type, serial, m, raw, -1);
 }
 
+static void host_seal(void *host_session, Thurn__ImapResume *record, struct buf *out)
+{
+    struct imap_client *c = host_session;
+    record->session = c->s.id.v;
+    record->frontend = c->s.frontend;
+    record->counter = ++c->records;
+    seal_put(&c->s.b->seal, record, out);
+}
+
 static bool host_room(void *host_session)
 {
     const struct imap_client *c = host_session;
@@ -74,20 +83,6 @@ static struct err host_authenticate(void *host_session, struct str user, struct 
 /* -- running requests -- */
 
 static void request_go_on(struct imap_client *c);
-
-/* Keeps the watch in step with what the session wants. One look after it has been registered finds
- * what happened just before. */
-static void update_watch(struct imap_client *c)
-{
-    struct watches *w = c->s.b->watches;
-    bool idle = imap_session_is_idle(c->imap), watching = c->watch.account.v != 0;
-    if (idle && !watching) {
-        watch_add(w, imap_session_account(c->imap), &c->watch);
-        imap_session_poke(c->imap);
-    } else if (!idle && watching) {
-        watch_remove(w, &c->watch);
-    }
-}
 
 /* On the loop's thread: from now on the channel takes what the new state permits. */
 static void login_ended(void *arg)
@@ -123,8 +118,6 @@ static enum imap_run request_slice(struct imap_client *c)
     log_context(c->s.id, (struct str){NULL, 0});
     enum imap_run ran =
         imap_session_run(c->imap, c->f, c->needs == IMAP_NEEDS_SCAN ? &scanned : NULL);
-    if (ran == IMAP_RUN_DONE)
-        update_watch(c);
     log_context((session_id){0}, (struct str){NULL, 0});
     return ran;
 }
@@ -204,11 +197,6 @@ static struct session *imap_make(void)
     return &c->s;
 }
 
-static void watch_poked(struct session_watch *w)
-{
-    session_poke(&container_of(w, struct imap_client, watch)->s);
-}
-
 static void imap_begin(struct session *s)
 {
     struct imap_client *c = client_of(s);
@@ -219,18 +207,71 @@ static void imap_begin(struct session *s)
                                  .slice_bytes = SLICE_BYTES,
                                  .authenticate = host_authenticate,
                                  .send = host_send,
-                                 .room = host_room};
+                                 .room = host_room,
+                                 .seal = host_seal};
     c->imap = imap_session_new(&c->host, c, s->may_authenticate);
-    c->watch.poke = watch_poked;
     c->writer.write = request_write;
     c->append.done = append_ready;
     chan_set_state(s->chan, NOT_LOGGED_IN);
+}
+
+static struct err wake(struct imap_client *c, struct str sealed, struct arena *a)
+{
+    struct session *s = &c->s;
+    Thurn__ImapResume *r;
+    TRY(seal_open(&s->b->seal, sealed, a, &r));
+    TRY(seal_check(r, s->id, s->frontend, clock_wall_s()));
+    TRY(imap_session_resume(c->imap, r));
+    c->records = r->counter;
+    s->account.v = r->account;
+    return OK;
+}
+
+/* Whether its account is there, and may still be used, is found out on a worker. */
+static void imap_wake(struct session *s, struct str sealed)
+{
+    struct imap_client *c = client_of(s);
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, RECORD_BUDGET);
+    struct err e = wake(c, sealed, &a);
+    c->refused = e.code != E_OK;
+    if (c->refused)
+        log_warn("session.record-refused", LF_U64("session", s->id.v), LF_ERR(e));
+    chan_set_state(s->chan, LOGGED_IN);
+}
+
+/* Serial 0: no request is answered. */
+static void imap_say_bye(struct imap_client *c, uint32_t serial)
+{
+    Thurn__Status status =
+        RPC_STATUS(THURN__CODE__DENIED, "You have been logged out, log in again");
+    Thurn__ImapBye bye = THURN__IMAP_BYE__INIT;
+    bye.status = &status;
+    struct err e = host_send(c, RPC_IMAP_BYE, serial, &bye.base, (struct str){NULL, 0});
+    if (e.code && e.code != E_CLOSED)
+        log_error("imap.answer", LF_ERR(e));
+}
+
+static void imap_bye(struct session *s)
+{
+    imap_say_bye(client_of(s), 0);
+}
+
+static void request_refuse(struct imap_client *c)
+{
+    imap_say_bye(c, c->f->serial);
+    session_drop(&c->s, "its record is not good");
+    request_end(c);
 }
 
 static void imap_request(struct session *s, struct frame *f)
 {
     struct imap_client *c = client_of(s);
     c->f = f;
+    if (c->refused) {
+        request_refuse(c);
+        return;
+    }
     c->job.run = request_run;
     c->needs = imap_request_needs(c->imap, f);
     switch (c->needs) {
@@ -248,38 +289,15 @@ static void imap_request(struct session *s, struct frame *f)
     }
 }
 
-/* A client that takes no bytes is not told more; it parks as a request does. */
-static void poke_run(struct job *j)
-{
-    struct imap_client *c = container_of(j, struct imap_client, job);
-    if (!session_is_gone(&c->s) && imap_session_is_idle(c->imap)) {
-        if (chan_backlog(c->s.chan) >= CHAN_LOW && session_park(&c->s))
-            return;
-        imap_session_poke(c->imap);
-    }
-    session_end(&c->s);
-}
-
-static void imap_poked(struct session *s)
-{
-    struct imap_client *c = client_of(s);
-    c->job.run = poke_run;
-    sched_run(s->b->sched, &c->job);
-}
-
 static void imap_resume_parked(struct session *s)
 {
     struct imap_client *c = client_of(s);
-    if (c->f)
-        request_go_on(c);
-    else
-        sched_run(s->b->sched, &c->job);
+    request_go_on(c);
 }
 
 static void imap_end(struct session *s)
 {
     struct imap_client *c = client_of(s);
-    watch_remove(s->b->watches, &c->watch);
     imap_session_free(c->imap);
 }
 
@@ -289,8 +307,9 @@ const struct session_kind session_imap = {
     .n_rules = ARRAY_LEN(imap_rules),
     .make = imap_make,
     .begin = imap_begin,
+    .wake = imap_wake,
+    .bye = imap_bye,
     .request = imap_request,
-    .poked = imap_poked,
     .resume = imap_resume_parked,
     .end = imap_end,
 };

@@ -53,10 +53,14 @@ void session_drop(struct session *s, const char *why)
 void session_drop_account(struct backend *b, account_id account, const char *why)
 {
     b->drops++;
+    watches_changed(b->watches, account); /* those that sleep are to find out */
     list_each (l, &b->sessions) {
         struct session *s = container_of(l, struct session, link);
-        if (s->account.v == account.v && !session_is_gone(s))
-            session_drop(s, why);
+        if (s->account.v != account.v || session_is_gone(s))
+            continue;
+        if (s->kind->bye)
+            s->kind->bye(s);
+        session_drop(s, why);
     }
 }
 
@@ -159,29 +163,13 @@ static void session_next(void *arg)
 void session_end(struct session *s)
 {
     (void)pthread_mutex_lock(&s->lock);
-    bool poke = s->poke && !s->gone, next = s->next && !poke;
-    s->poke = false;
-    s->busy = poke || next;
+    bool next = s->next;
+    s->busy = next;
     (void)pthread_mutex_unlock(&s->lock);
-    if (poke)
-        s->kind->poked(s);
-    else if (next)
+    if (next)
         loop_post(s->b->loop, session_next, s);
     else
         session_unref(s);
-}
-
-void session_poke(struct session *s)
-{
-    (void)pthread_mutex_lock(&s->lock);
-    bool start = !s->busy && !s->gone;
-    s->poke = s->busy;
-    s->busy = s->busy || start;
-    if (start)
-        (void)atomic_fetch_add(&s->refs, 1);
-    (void)pthread_mutex_unlock(&s->lock);
-    if (start)
-        s->kind->poked(s);
 }
 
 bool session_park(struct session *s)
@@ -225,7 +213,7 @@ static const struct session_kind *session_kind_of(Thurn__SessionKind kind)
     }
 }
 
-void session_open(struct backend *b, const Thurn__SessionOpen *m, int fd)
+void session_open(struct backend *b, uint32_t frontend, const Thurn__SessionOpen *m, int fd)
 {
     static const struct chan_ops ops = {
         .frame = session_frame, .drained = session_drained, .closed = session_closed};
@@ -242,6 +230,7 @@ void session_open(struct backend *b, const Thurn__SessionOpen *m, int fd)
     s->b = b;
     s->kind = kind;
     s->id.v = m->session;
+    s->frontend = frontend;
     s->peer.n = (uint8_t)m->peer_ip.len;
     if (s->peer.n)
         memcpy(s->peer.b, m->peer_ip.data, s->peer.n);
@@ -261,4 +250,6 @@ void session_open(struct backend *b, const Thurn__SessionOpen *m, int fd)
     list_append(&b->sessions, &s->link);
     b->n_sessions++;
     kind->begin(s);
+    if (m->resume.len && kind->wake)
+        kind->wake(s, pb_str(m->resume));
 }

@@ -18,12 +18,13 @@ struct session_kind {
     size_t n_rules;
     struct session *(*make)(void); /* zeroed memory with a struct session first */
     void (*begin)(struct session *s);
+    /* It goes on from a sealed record; after `begin`. NULL: none ever does. */
+    void (*wake)(struct session *s, struct str sealed);
     /* A request to be run; the frame is the callee's. On the loop's thread. Ended by
      * session_end. */
     void (*request)(struct session *s, struct frame *f);
-    /* The account has changed and the session waits for that: the poke is a request of its
-     * own, ended by session_end. Any thread. NULL: never poked. */
-    void (*poked)(struct session *s);
+    /* Tells the client that it has been logged out; the channel ends then. NULL: without a word. */
+    void (*bye)(struct session *s);
     /* The channel has room again for a parked request. Loop's thread. NULL: none is ever parked. */
     void (*resume)(struct session *s);
     /* Nothing runs any more; the channel is there still. Loop's thread. */
@@ -36,6 +37,7 @@ struct session {
     struct backend *b;
     const struct session_kind *kind;
     session_id id;
+    uint32_t frontend; /* index of the one that has it */
     struct ip peer;
     bool tls;
     bool may_authenticate;
@@ -49,13 +51,12 @@ struct session {
     pthread_mutex_t lock;       /* of what follows */
     bool busy;                  /* a request is running */
     bool gone;                  /* the channel has ended: finish */
-    bool poke;                  /* changed while busy */
     bool parked;                /* the running request waits for room in the channel */
     struct frame *next;         /* came while busy; the channel is held */
 };
 
 /* Opens the session that a frontend asks for; `fd` is taken over. */
-void session_open(struct backend *b, const Thurn__SessionOpen *m, int fd);
+void session_open(struct backend *b, uint32_t frontend, const Thurn__SessionOpen *m, int fd);
 /* Ends it as if its channel had closed: for a broken rule, or because its account goes. Loop's
  * thread; a running request is still ended by session_end. */
 void session_drop(struct session *s, const char *why);
@@ -81,8 +82,6 @@ void session_logged_in(struct session *s, bool logged_in);
 void session_stop_all(struct backend *b);
 /* The running request is over. Any thread; the session may be gone when this returns. */
 void session_end(struct session *s);
-/* Something has changed. Any thread, as long as the session is there. */
-void session_poke(struct session *s);
 /* Whether the channel has ended: the request need not go on. */
 bool session_is_gone(struct session *s);
 /* Leaves the request until the channel has drained, upon which `resume` is called; false if it

@@ -1,6 +1,8 @@
 /*
- * Which idle sessions look at which account. A change of an account that nobody looks at costs a
- * look into a table, and nothing at all while nobody is idle.
+ * Which sleeping sessions wait for a change of which account. A change of an account that nobody
+ * waits for costs a look into a table, and nothing at all while nobody sleeps; with watchers,
+ * however many, it costs whoever commits a few instructions: they are woken later, on the loop's
+ * thread.
  */
 #ifndef THURN_BACKEND_WATCH_H
 #define THURN_BACKEND_WATCH_H
@@ -9,20 +11,33 @@
 
 struct watches;
 
-/* Embedded in the session; zero and not registered at first. */
-struct session_watch {
+/* Embedded in what waits; begin with watch_init. */
+struct watch_entry {
     struct list link;
     account_id account; /* 0: not registered */
-    void (*poke)(struct session_watch *w);
 };
+static inline void watch_init(struct watch_entry *e)
+{
+    list_init(&e->link);
+    e->account.v = 0;
+}
 
-struct watches *watches_new(void);
+/* `wake(arg)` is called, from any thread, when watches_woken is due. */
+struct watches *watches_new(void (*wake)(void *arg), void *arg);
+/* Nobody may be registered. */
 void watches_free(struct watches *w);
-/* From now on poke is called for each change of the account, on the thread that calls
- * watches_changed, until watch_remove has returned. */
-void watch_add(struct watches *w, account_id account, struct session_watch *sw);
-/* Harmless if it is not registered. */
-void watch_remove(struct watches *w, struct session_watch *sw);
+/* Registers; the first change from now on wakes it. Any thread. */
+void watch_add(struct watches *w, account_id account, struct watch_entry *e);
+/* Wakes it as a change would, if it is still registered for that account. Any thread. */
+void watch_wake(struct watches *w, account_id account, struct watch_entry *e);
+/* Harmless if it is not registered. On the loop's thread. */
+void watch_remove(struct watches *w, struct watch_entry *e);
+/* The account has changed. Any thread. */
 void watches_changed(struct watches *w, account_id account);
+/* How many are registered, or have been woken and not been told yet. */
+size_t watches_count(const struct watches *w);
+/* On the loop's thread: calls `woken` for each that has been woken, once, and not registered any
+ * more. It may be freed there. */
+void watches_woken(struct watches *w, void (*woken)(struct watch_entry *e, void *arg), void *arg);
 
 #endif

@@ -7,6 +7,10 @@ enum {
     CLIENT_OUT_LOW = 64 * 1024,   /* the backend goes on below */
     CLIENT_OUT_HIGH = 256 * 1024, /* and is held above */
     CLIENT_FAREWELL_MS = 10000,   /* for the last bytes on their way */
+    CLIENT_REST_MS = 10000,       /* of silence, and the session's channel is given up */
+    /* A backend that dies takes its control channel along: one that is still there so long after it
+     * has closed a session's channel has done it on purpose. */
+    CLIENT_DYING_MS = 1000,
 };
 
 /* ------------------------------------------------------------------------------------ each event
@@ -22,9 +26,32 @@ static void client_enter(struct client *c)
 static void client_finish(struct client *c)
 {
     c->finished = true;
+    client_wait_no_more(c);
     client_drop_channel(c);
     timer_set(c->timer, CLIENT_FAREWELL_MS);
     conn_finish(c->conn);
+}
+
+/* Whether the session can go on at another channel. */
+static bool client_may_rest(const struct client *c)
+{
+    return c->ops->record && c->ops->record(c).n > 0;
+}
+
+/* The client's own deadline begins anew; on the way to it the channel is given up. */
+static void client_be_patient(struct client *c)
+{
+    uint64_t ms = c->ops->patience(c);
+    bool rest = c->chan && client_may_rest(c) && (ms == 0 || ms > CLIENT_REST_MS);
+    c->patient_until = ms ? clock_mono_us() + ms * 1000 : 0;
+    timer_set(c->timer, rest ? (uint64_t)CLIENT_REST_MS : ms);
+}
+
+/* How much of a deadline is left, in milliseconds, rounded up; 0: it has passed. */
+static uint64_t ms_left(uint64_t until)
+{
+    uint64_t now = clock_mono_us();
+    return until > now ? (until - now + 999) / 1000 : 0;
 }
 
 static void client_leave(struct client *c)
@@ -35,7 +62,7 @@ static void client_leave(struct client *c)
     if (c->fe->stopping && !c->asked && !c->ending)
         client_goodbye(c, GOODBYE_SHUTDOWN);
     if (!c->ending && !c->asked && c->progress)
-        timer_set(c->timer, c->ops->patience(c));
+        client_be_patient(c);
     log_context((session_id){0}, STR(""));
     if (c->ending && !c->finished)
         client_finish(c);
@@ -50,6 +77,7 @@ void client_stop(struct client *c)
 static void client_free(struct client *c)
 {
     struct frontend *fe = c->fe;
+    client_wait_no_more(c);
     client_drop_channel(c);
     timer_free(c->timer);
     conn_free(c->conn);
@@ -62,9 +90,52 @@ static void client_lost(struct client *c, const char *event, struct err why)
 {
     log_warn(event, LF_C("protocol", c->ops->protocol), LF_ERR(why));
     client_drop_channel(c);
+    client_wait_no_more(c);
     c->asked = false;
+    c->away_until = 0;
     client_progress(c);
     c->ops->lost(c);
+}
+
+/* The request waits for the next backend, until its deadline, which began with the loss. */
+static void client_go_away(struct client *c)
+{
+    bool dying = c->fe->backend && c->asked_of == c->fe->backends;
+    client_drop_channel(c);
+    c->asked = true;
+    if (!c->away_until)
+        c->away_until =
+            clock_mono_us() + (uint64_t)frontend_settings(c->fe)->request_timeout * 1000;
+    uint64_t left = MAX(ms_left(c->away_until), (uint64_t)1);
+    timer_set(c->timer, dying ? MIN(left, (uint64_t)CLIENT_DYING_MS) : left);
+    client_wait_away(c);
+}
+
+static void client_away_timer(struct client *c)
+{
+    uint64_t left = ms_left(c->away_until);
+    bool dropped = c->fe->backend && c->asked_of == c->fe->backends;
+    if (left && !dropped)
+        timer_set(c->timer, left);
+    else
+        client_lost(c, "backend.lost",
+                    dropped ? err_make(E_CLOSED, "the backend has ended the session")
+                            : err_make(E_TIMEOUT, "no backend within request_timeout"));
+}
+
+void client_repeat(struct client *c)
+{
+    client_enter(c);
+    log_info("client.repeats", LF_C("protocol", c->ops->protocol));
+    c->ops->repeat(c);
+    client_leave(c);
+}
+
+void client_wake(struct client *c)
+{
+    client_enter(c);
+    c->ops->woken(c);
+    client_leave(c);
 }
 
 static void on_readable(struct conn *conn, void *arg)
@@ -118,7 +189,13 @@ static void on_timer(void *arg)
         return;
     }
     client_enter(c);
-    if (c->asked) {
+    if (c->waits == WAITS_AWAY) {
+        client_away_timer(c);
+    } else if (!c->asked && (c->patient_until == 0 || ms_left(c->patient_until))) {
+        if (client_may_rest(c))
+            client_drop_channel(c);
+        timer_set(c->timer, ms_left(c->patient_until));
+    } else if (c->asked) {
         client_lost(c, "backend.late", err_make(E_TIMEOUT, "no answer within request_timeout"));
     } else {
         log_info("client.timeout", LF_C("protocol", c->ops->protocol));
@@ -134,7 +211,7 @@ static void on_timer(void *arg)
 static void client_pace(struct client *c)
 {
     if (c->ending || !c->chan)
-        return;
+        return; /* nothing comes */
     if (conn_backlog(c->conn) > CLIENT_OUT_HIGH && !c->held) {
         c->held = true;
         chan_hold(c->chan, true);
@@ -143,18 +220,13 @@ static void client_pace(struct client *c)
         timer_set(c->timer, c->held ? 0 : frontend_settings(c->fe)->request_timeout);
 }
 
-/* An answer to a request that is no longer of interest cannot come: one is asked at a time, and
- * giving up on it closes the channel. Updates while idling answer no request. */
-static bool client_expects(const struct client *c, const struct frame *f)
-{
-    return f->serial == c->serial || f->type->number == RPC_IMAP_UPDATES;
-}
-
 static void on_answer(struct chan *chan, struct frame *f, void *arg)
 {
     struct client *c = arg;
     client_enter(c);
-    if (!client_expects(c, f))
+    /* An answer to a request that is no longer of interest cannot come: one is asked at a time, and
+     * giving up on it closes the channel. A goodbye answers no request. */
+    if (f->serial != c->serial && f->type->number != RPC_IMAP_BYE)
         client_lost(c, "backend.wrong-answer", err_make(E_DENIED, "answer to another request"));
     else
         c->ops->answer(c, f);
@@ -167,7 +239,12 @@ static void on_channel_closed(struct chan *chan, struct err why, void *arg)
 {
     struct client *c = arg;
     client_enter(c);
-    client_lost(c, "backend.lost", why);
+    if (c->asked && c->ops->repeat && why.code == E_CLOSED && !c->ending)
+        client_go_away(c);
+    else if (!c->asked && why.code == E_CLOSED && client_may_rest(c))
+        client_drop_channel(c);
+    else
+        client_lost(c, "backend.lost", why);
     client_leave(c);
 }
 
@@ -187,6 +264,8 @@ static struct err client_announce(struct client *c, int fd)
     open.peer_ip = pb_bytes(str_of(c->peer.b, c->peer.n));
     open.tls = c->tls;
     open.may_authenticate = frontend_may_login(c->fe, c->peer, c->tls);
+    if (c->ops->record)
+        open.resume = pb_bytes(c->ops->record(c));
     return chan_send(c->fe->backend, RPC_SESSION_OPEN, 0, &open.base, (struct str){0}, fd);
 }
 
@@ -211,16 +290,27 @@ static struct err client_open_channel(struct client *c)
     return chan_new(c->fe->role->loop, fds[0], &spec, &c->chan);
 }
 
-struct err client_ask(struct client *c, enum client_asks asks, uint16_t type,
-                      const ProtobufCMessage *m, struct str raw, int fd)
+static struct err client_send(struct client *c, uint16_t type, const ProtobufCMessage *m,
+                              struct str raw, int fd)
 {
     if (!c->chan)
         TRY(client_open_channel(c));
-    TRY(chan_send(c->chan, type, ++c->serial, m, raw, fd));
+    return chan_send(c->chan, type, ++c->serial, m, raw, fd);
+}
+
+struct err client_ask(struct client *c, enum client_asks asks, uint16_t type,
+                      const ProtobufCMessage *m, struct str raw, int fd)
+{
+    c->asked_of = c->fe->backend ? c->fe->backends : 0;
+    struct err e = client_send(c, type, m, raw, fd);
+    if (e.code == E_CLOSED && c->ops->repeat) {
+        client_go_away(c);
+        return OK;
+    }
+    TRY(e);
     chan_set_state(c->chan, (uint32_t)asks);
-    c->asked = asks != ASKS_IDLE; /* what may never come has no deadline */
-    if (c->asked)
-        timer_set(c->timer, frontend_settings(c->fe)->request_timeout);
+    c->asked = true;
+    timer_set(c->timer, frontend_settings(c->fe)->request_timeout);
     return OK;
 }
 
@@ -229,6 +319,7 @@ void client_answered(struct client *c)
     if (c->chan)
         chan_set_state(c->chan, ASKS_NOTHING);
     c->asked = false;
+    c->away_until = 0;
     client_progress(c);
 }
 
@@ -324,6 +415,7 @@ struct err client_new(struct frontend *fe, const struct client_ops *ops, int fd,
                                        .write_ms = frontend_settings(fe)->write_timeout};
     struct client *c = ops->make();
     list_init(&c->link);
+    list_init(&c->waiting);
     c->fe = fe;
     c->ops = ops;
     c->peer = peer;

@@ -139,7 +139,8 @@ bool frontend_may_login(const struct frontend *fe, struct ip peer, bool tls)
 
 static void on_backend_frame(struct chan *c, struct frame *f, void *arg)
 {
-    frame_free(f); /* cannot come: there is no rule that allows one */
+    waiting_poked(arg, (const Thurn__SessionPoke *)f->message);
+    frame_free(f);
 }
 
 static void on_backend_closed(struct chan *c, struct err why, void *arg)
@@ -148,28 +149,35 @@ static void on_backend_closed(struct chan *c, struct err why, void *arg)
     log_warn("frontend.backend-gone", LF_ERR(why));
     chan_free(c);
     fe->backend = NULL;
+    waiting_backend_down(fe);
     if (why.code != E_CLOSED) /* it is there still, but only a new process gets a channel to it */
         role_exit(fe->role, 1);
 }
 
-/* The sessions of the backend before it end when their own channels do. */
+/* The channels of the backend before it end by themselves. */
 static void frontend_peer(struct role *r, const Thurn__Peer *p, int fd)
 {
     static const struct chan_ops ops = {.frame = on_backend_frame, .closed = on_backend_closed};
+    static const struct chan_rule rules[] = {{RPC_SESSION_POKE, 1}};
     struct frontend *fe = r->self;
     if (p->role != THURN__ROLE_KIND__ROLE_BACKEND) {
         (void)close(fd);
         return;
     }
-    if (fe->backend)
+    if (fe->backend) {
         chan_free(fe->backend);
+        waiting_backend_down(fe);
+    }
     fe->backend = NULL;
-    const struct chan_spec spec = {.table = &rpc_table, .ops = &ops, .arg = fe};
+    const struct chan_spec spec = {
+        .table = &rpc_table, .rules = rules, .n_rules = ARRAY_LEN(rules), .ops = &ops, .arg = fe};
     struct err e = chan_new(r->loop, fd, &spec, &fe->backend);
     if (e.code != E_OK)
         log_error("frontend.backend-channel", LF_ERR(e));
     else
         log_info("frontend.backend", LF_U64("generation", p->generation));
+    fe->backends++;
+    waiting_backend_up(fe);
 }
 
 /* ---------------------------------------------------------------------------------- life of a role
@@ -199,6 +207,7 @@ static struct err frontend_prepare(struct role *r, struct buf *explain)
     fe->role = r;
     list_init(&fe->entrances);
     list_init(&fe->clients);
+    fe->waiting = waiting_new(fe);
     r->self = fe;
     frontend_read_settings(fe);
     struct err e = tls_server_new(&fe->tls);

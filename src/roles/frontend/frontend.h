@@ -4,6 +4,7 @@
  *
  * frontend.c  the role: listeners, certificates, the backend's control channel, accepting, stopping
  * client.c    what every client has, whatever it speaks: connection, session channel, deadlines
+ * sleep.c     clients that wait for the backend: for news, or for it to be there again
  * body.c      a message while it is received
  * smtp_*.c    SMTP, message submission and LMTP
  * imap_*.c    IMAP
@@ -27,6 +28,8 @@ struct frontend {
     struct role *role;
     struct tls_server *tls;
     struct chan *backend; /* control channel; NULL while there is no backend */
+    uint64_t backends;    /* that there have been */
+    struct waiting *waiting;
     struct list entrances;
     struct list clients;
     size_t n_clients;
@@ -49,6 +52,25 @@ static inline const Thurn__Settings *frontend_settings(const struct frontend *fe
 {
     return fe->role->settings;
 }
+
+/* --------------------------------------------------------------------------------------- sleep.c
+ */
+
+struct waiting *waiting_new(struct frontend *fe);
+void waiting_free(struct waiting *w);
+/* The backend is there (again): what has waited goes on, some at a time. */
+void waiting_backend_up(struct frontend *fe);
+/* It is gone, and has forgotten who sleeps. */
+void waiting_backend_down(struct frontend *fe);
+/* SessionPoke: those clients' `woken` is called, some at a time. */
+void waiting_poked(struct frontend *fe, const Thurn__SessionPoke *m);
+/* From now on the client sleeps: its record is with the backend, and its `woken` is called when
+ * there is something to be told. */
+void client_sleep(struct client *c);
+/* From now on its request is repeated when the next backend is there. */
+void client_wait_away(struct client *c);
+/* It waits for nothing (any more). */
+void client_wait_no_more(struct client *c);
 
 /* -------------------------------------------------------------------------------------- client.c
  */
@@ -76,8 +98,17 @@ struct client_ops {
     void (*greet)(struct client *c);
     /* A frame that the rules allow. It stays the caller's. */
     void (*answer)(struct client *c, const struct frame *f);
-    /* The session's channel broke, or an answer did not come in time; it is closed already. */
+    /* An answer did not come in time, or the session's channel broke and nobody can go on; it is
+     * closed already. */
     void (*lost)(struct client *c);
+    /* The backend died with the request, and there is another: asks it again, so that nothing is
+     * done twice and no part of the answer is said twice. NULL: `lost` is called instead. */
+    void (*repeat)(struct client *c);
+    /* The session's sealed record, with which it goes on at another channel or backend; empty if it
+     * cannot. NULL: it never can. */
+    struct str (*record)(const struct client *c);
+    /* Of a client that sleeps: there may be something to be told. */
+    void (*woken)(struct client *c);
     /* Milliseconds for the client's next input; 0: any time. */
     uint64_t (*patience)(const struct client *c);
     /* Frees what `make` and the session have allocated, and the client itself. */
@@ -96,14 +127,25 @@ enum client_asks {
     ASKS_LIST = 32,
     ASKS_SEARCH = 64,
     ASKS_FETCH = 128,
-    ASKS_IDLE = 256, /* updates without an end */
 };
 
 enum { CLIENT_TRACE = 16, CLIENT_TRICKLE = 64 };
 
+/* What a client waits for, besides its own input and the answer to its request. */
+enum client_waits {
+    WAITS_NOT,
+    WAITS_AWAY,    /* with a request for a backend */
+    WAITS_WATCH,   /* asleep; the backend does not know yet */
+    WAITS_POKE,    /* asleep */
+    WAITS_TO_WAKE, /* poked */
+    WAITS,
+};
+
 /* The first member of each protocol's own structure. */
 struct client {
     struct list link;
+    struct list waiting; /* in the list of those that wait for the same */
+    enum client_waits waits;
     struct frontend *fe;
     const struct client_ops *ops;
     struct conn *conn;
@@ -113,8 +155,11 @@ struct client {
     session_id session;
     struct ip peer;
     bool tls;
-    uint64_t since;  /* clock_mono_us of the connection's begin */
-    uint32_t serial; /* of the last request */
+    uint64_t since;         /* clock_mono_us of the connection's begin */
+    uint64_t patient_until; /* clock_mono_us, while its own deadline runs; 0: none */
+    uint64_t away_until;    /* the same, while its request waits for a backend; 0: it does not */
+    uint64_t asked_of;      /* which backend (frontend.backends) */
+    uint32_t serial;        /* of the last request */
     unsigned bad_commands;
     size_t trickle;                  /* bytes of a message since the last progress */
     uint8_t trace[CLIENT_TRACE + 1]; /* of the transaction, printable; n_trace 0: none */
@@ -132,11 +177,16 @@ MUST_CHECK struct err client_new(struct frontend *fe, const struct client_ops *o
 /* The frontend is stopping: says goodbye now, or when the request in flight is answered. */
 void client_stop(struct client *c);
 /* Asks the backend; one answer is awaited, after frames that the state permits. Opens the session's
- * channel if there is none. E_CLOSED if there is no backend. */
+ * channel if there is none. Without a backend it is asked when there is one, by `repeat`; E_CLOSED
+ * if the protocol has no such. */
 MUST_CHECK struct err client_ask(struct client *c, enum client_asks asks, uint16_t type,
                                  const ProtobufCMessage *m, struct str raw, int fd);
 /* The request has got its last answer. */
 void client_answered(struct client *c);
+/* The backend is there again: asks it. */
+void client_repeat(struct client *c);
+/* Calls `woken`. */
+void client_wake(struct client *c);
 /* Closes the session's channel; another is opened when it is needed. */
 void client_drop_channel(struct client *c);
 /* Says goodbye and ends, once what is written has been sent. */

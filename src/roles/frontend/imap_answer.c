@@ -6,12 +6,42 @@
 /* The mailbox selected before is left (RFC 7162 section 3.2.11). */
 #define CLOSED_LINE "* OK [CLOSED] Previous mailbox is closed\r\n"
 
+/* The backend's sentence, unless it has none or one that does not belong on a line. */
+static struct str imap_done_text(const Thurn__Status *status)
+{
+    struct str text = pb_str(status->text);
+    if (status->code == THURN__CODE__DONE)
+        return STR("Completed");
+    bool plain = text.n > 0 && text.n <= 400 && str_cmp(str_sub(text, 0, 1), STR("[")) != 0;
+    for (struct cur c = cur_of(text); plain && !cur_end(&c);) {
+        uint8_t b = cur_byte(&c);
+        plain = b >= ' ' && b < 127;
+    }
+    return plain ? text : STR("Failed");
+}
+
 static void imap_answer_broken(struct imap_client *i, struct err why)
 {
     log_error("backend.wrong-answer", LF_ERR(why));
     client_drop_channel(&i->c);
     i->c.asked = false;
     imap_lost(&i->c);
+}
+
+/* The session cannot go on. */
+static void imap_answer_bye(struct imap_client *i, const Thurn__ImapBye *bye)
+{
+    log_info("imap.session-ended",
+             LF_STR("reason", bye->status ? pb_str(bye->status->text) : STR("")));
+    client_end(&i->c);
+    if (i->printer && !imap_fetch_printer_complete(i->printer))
+        return; /* inside a literal */
+    struct buf *out = client_out(&i->c);
+    imap_end_numbers(&i->numbers, out);
+    buf_put(out, STR("* BYE "));
+    buf_put(out, bye->status ? imap_done_text(bye->status) : STR("Log in again"));
+    buf_put(out, STR("\r\n"));
+    client_flush(&i->c);
 }
 
 static void imap_answer_rows(struct imap_client *i, const Thurn__ImapRows *rows, struct str raw)
@@ -38,12 +68,18 @@ static void imap_answer_updates(struct imap_client *i, const Thurn__ImapUpdates 
     i->selected_told |= u->selected != NULL;
     imap_print_updates(out, u, &i->names, i->cmd.uid);
     client_flush(&i->c);
+    imap_keep_record(i, u->resume);
 }
 
 static void imap_answer_mailboxes(struct imap_client *i, const Thurn__ImapMailboxes *m)
 {
     const Thurn__ImapList *asked = (const Thurn__ImapList *)i->cmd.request;
-    imap_print_mailboxes(client_out(&i->c), m, i->cmd.list_options, asked->status_items);
+    Thurn__ImapMailboxes fresh = *m;
+    fresh.n_rows = 0;
+    for (size_t k = 0; k < m->n_rows; k++) /* the others have been told before the backend died */
+        if (!map_set(&i->listed, pb_str(m->rows[k]->name), i))
+            m->rows[fresh.n_rows++] = m->rows[k];
+    imap_print_mailboxes(client_out(&i->c), &fresh, i->cmd.list_options, asked->status_items);
     client_flush(&i->c);
 }
 
@@ -108,20 +144,6 @@ static void imap_done_effects(struct imap_client *i, const Thurn__ImapDone *d, s
     }
 }
 
-/* The backend's sentence, unless it has none or one that does not belong on a line. */
-static struct str imap_done_text(const Thurn__Status *status)
-{
-    struct str text = pb_str(status->text);
-    if (status->code == THURN__CODE__DONE)
-        return STR("Completed");
-    bool plain = text.n > 0 && text.n <= 400 && str_cmp(str_sub(text, 0, 1), STR("[")) != 0;
-    for (struct cur c = cur_of(text); plain && !cur_end(&c);) {
-        uint8_t b = cur_byte(&c);
-        plain = b >= ' ' && b < 127;
-    }
-    return plain ? text : STR("Failed");
-}
-
 static void imap_done_tagged(struct imap_client *i, const Thurn__ImapDone *d)
 {
     bool ok = d->status->code == THURN__CODE__DONE, bad = d->status->code == THURN__CODE__INVALID;
@@ -141,6 +163,11 @@ static void imap_answer_done(struct imap_client *i, const Thurn__ImapDone *d)
         return;
     }
     client_answered(&i->c);
+    imap_keep_record(i, d->resume);
+    if (imap_is_idle(i)) {
+        imap_idle_told(i);
+        return;
+    }
     if (i->state == IMAP_NOT_AUTHENTICATED) {
         imap_login_done(i, d);
         return;
@@ -148,10 +175,6 @@ static void imap_answer_done(struct imap_client *i, const Thurn__ImapDone *d)
     struct buf *out = client_out(&i->c);
     imap_done_effects(i, d, out);
     client_flush(&i->c);
-    if (i->idle_bad) {
-        imap_finish_bad(i, "IDLE ends with DONE");
-        return;
-    }
     imap_done_tagged(i, d);
 }
 
@@ -165,5 +188,6 @@ void imap_answer(struct client *c, const struct frame *f)
     case RPC_IMAP_MAILBOXES: imap_answer_mailboxes(i, (const void *)f->message); break;
     case RPC_IMAP_NUMBERS: imap_answer_numbers(i, (const void *)f->message); break;
     case RPC_IMAP_DONE: imap_answer_done(i, (const void *)f->message); break;
+    case RPC_IMAP_BYE: imap_answer_bye(i, (const void *)f->message); break;
     }
 }

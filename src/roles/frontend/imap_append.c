@@ -16,8 +16,7 @@ static void imap_append_ended(struct imap_client *i)
     } else if (i->body.failed || body_finish(&i->body, &raw, &fd).code != E_OK) {
         imap_finish(i, STR("NO [UNAVAILABLE]"), STR("No memory for the message, try again later"));
     } else {
-        imap_forward(i, raw, fd);
-        body_free(&i->body); /* the channel has it now */
+        imap_forward(i, raw, fd); /* the body stays, to be repeated */
     }
 }
 

@@ -17,9 +17,13 @@ static void imap_forget_command(struct imap_client *i)
     imap_fetch_printer_free(i->printer);
     i->printer = NULL;
     i->numbers = (struct imap_numbers){0};
-    i->selected_told = i->idle_bad = false;
+    i->selected_told = i->idle_over = i->idle_bad = false;
+    map_free(&i->listed);
     body_free(&i->body);
+    i->raw = (struct str){0};
     arena_free(&i->arena);
+    free((void *)(uintptr_t)i->idle_tag.p);
+    i->idle_tag = (struct str){0};
     i->cmd = (struct imap_command){0};
     i->c.step = imap_step_command;
 }
@@ -74,19 +78,42 @@ static enum client_asks imap_asks(enum imap_verb verb)
     }
 }
 
+/* Gives a changing request its name, by which the backend knows it if it is repeated. */
+static void imap_name(struct imap_client *i)
+{
+    enum { CHANGE = 16 };
+    ProtobufCMessage *m = i->cmd.request;
+    const ProtobufCFieldDescriptor *field =
+        protobuf_c_message_descriptor_get_field_by_name(m->descriptor, "change");
+    uint8_t *name = field ? arena_alloc(&i->arena, CHANGE) : NULL;
+    if (!name)
+        return;
+    random_bytes(name, CHANGE);
+    *(ProtobufCBinaryData *)(void *)((uint8_t *)m + field->offset) =
+        (ProtobufCBinaryData){CHANGE, name};
+}
+
+void imap_ask(struct imap_client *i)
+{
+    struct err e =
+        client_ask(&i->c, imap_asks(i->cmd.verb), i->cmd.frame, i->cmd.request, i->raw, i->raw_fd);
+    if (e.code == E_OK)
+        return;
+    log_warn("imap.cannot-ask", LF_ERR(e));
+    client_drop_channel(&i->c);
+    imap_lost(&i->c);
+}
+
 void imap_forward(struct imap_client *i, struct str raw, int fd)
 {
     check(i->cmd.request != NULL);
+    i->raw = raw;
+    i->raw_fd = fd;
+    imap_name(i);
     if (i->cmd.print)
         i->printer = imap_fetch_printer_new(i->cmd.print, &i->names);
-    struct err e = client_ask(&i->c, imap_asks(i->cmd.verb), i->cmd.frame, i->cmd.request, raw, fd);
-    if (e.code != E_OK) {
-        log_warn("imap.cannot-ask", LF_ERR(e));
-        client_drop_channel(&i->c);
-        imap_lost(&i->c);
-        return;
-    }
     i->c.step = client_step_wait;
+    imap_ask(i);
 }
 
 void imap_lost(struct client *c)
@@ -214,15 +241,23 @@ static void imap_greet(struct client *c)
     c->step = imap_step_command;
 }
 
+/* What is left of `ms` that began at `since`: at least 1; 0 if it is no deadline. */
+static uint64_t ms_rest(uint64_t ms, uint64_t since)
+{
+    uint64_t passed = (clock_mono_us() - since) / 1000;
+    return ms > passed ? ms - passed : ms != 0;
+}
+
 /* Before login there is one deadline, from the connection's first moment on. */
 static uint64_t imap_patience(const struct client *c)
 {
     const struct imap_client *i = container_of(c, const struct imap_client, c);
     const Thurn__Settings *s = frontend_settings(c->fe);
+    if (imap_is_idle(i)) /* what it is told does not prolong it */
+        return ms_rest(s->imap_idle_timeout, i->idle_since);
     if (i->state != IMAP_NOT_AUTHENTICATED)
         return s->imap_idle_timeout;
-    uint64_t passed = (clock_mono_us() - c->since) / 1000;
-    return s->login_timeout > passed ? s->login_timeout - passed : s->login_timeout != 0;
+    return ms_rest(s->login_timeout, c->since);
 }
 
 static void imap_release(struct client *c)
@@ -230,6 +265,9 @@ static void imap_release(struct client *c)
     struct imap_client *i = imap_client(c);
     imap_fetch_printer_free(i->printer);
     imap_names_free(&i->names);
+    map_free(&i->listed);
+    free((void *)(uintptr_t)i->record.p);
+    free((void *)(uintptr_t)i->idle_tag.p);
     imap_parser_free(&i->parser);
     arena_free(&i->arena);
     body_free(&i->body);
@@ -238,7 +276,8 @@ static void imap_release(struct client *c)
 
 static const struct chan_rule imap_rules[] = {
     {RPC_IMAP_DONE, ASKS_STATUS | ASKS_UPDATES | ASKS_LIST | ASKS_SEARCH | ASKS_FETCH},
-    {RPC_IMAP_UPDATES, ASKS_UPDATES | ASKS_LIST | ASKS_SEARCH | ASKS_FETCH | ASKS_IDLE},
+    {RPC_IMAP_BYE, ASKS_NOTHING | ASKS_UPDATES | ASKS_LIST | ASKS_SEARCH | ASKS_FETCH},
+    {RPC_IMAP_UPDATES, ASKS_UPDATES | ASKS_LIST | ASKS_SEARCH | ASKS_FETCH},
     {RPC_IMAP_MAILBOXES, ASKS_LIST},
     {RPC_IMAP_NUMBERS, ASKS_SEARCH},
     {RPC_IMAP_ROWS, ASKS_FETCH},
@@ -250,7 +289,7 @@ static const struct str imap_goodbyes[GOODBYES] = {
     [GOODBYE_SHUTDOWN] = STR_INIT("* BYE The server is going down, come back later\r\n"),
     [GOODBYE_LOST] = STR_INIT("* BYE What you send cannot be followed any further\r\n"),
     [GOODBYE_BAD] = STR_INIT("* BYE Too many bad commands\r\n"),
-    [GOODBYE_BACKEND] = STR_INIT("* BYE [UNAVAILABLE] The mail store was restarted, reconnect\r\n"),
+    [GOODBYE_BACKEND] = STR_INIT("* BYE [UNAVAILABLE] The mail store is not available\r\n"),
     [GOODBYE_CROWD] = STR_INIT("* BYE [LIMIT] Too many connections, come back later\r\n"),
 };
 
@@ -264,6 +303,9 @@ const struct client_ops imap_client_ops = {
     .greet = imap_greet,
     .answer = imap_answer,
     .lost = imap_lost,
+    .repeat = imap_repeat,
+    .record = imap_record,
+    .woken = imap_woken,
     .patience = imap_patience,
     .release = imap_release,
 };

@@ -14,12 +14,19 @@ struct imap_client {
     struct imap_view_names names; /* keywords of the selected mailbox */
     struct imap_fetch_printer *printer;
     struct imap_numbers numbers; /* the one line of SEARCH results */
-    bool identified;             /* ID has been logged */
-    bool selected_told;          /* SELECT with what has changed since */
-    bool idle_bad;               /* IDLE was ended by something other than DONE */
-    uint64_t append_left;        /* bytes of the literal still to come */
-    bool append_cancelled;       /* by an empty message */
-    struct body body;            /* all messages of an APPEND */
+    struct map listed;           /* names that LIST has shown, while it runs */
+    struct str record;           /* of the session, sealed, as last told; malloc'd */
+    struct str idle_tag;         /* malloc'd: an idle client has no arena */
+    struct str raw;              /* what goes with the request: in `body` */
+    int raw_fd;
+    bool identified;       /* ID has been logged */
+    bool selected_told;    /* SELECT with what has changed since */
+    bool idle_over;        /* the client has ended IDLE */
+    bool idle_bad;         /* with something other than DONE */
+    uint64_t idle_since;   /* clock_mono_us */
+    uint64_t append_left;  /* bytes of the literal still to come */
+    bool append_cancelled; /* by an empty message */
+    struct body body;      /* all messages of an APPEND */
 };
 
 static inline struct imap_client *imap_client(struct client *c)
@@ -37,6 +44,8 @@ void imap_finish_bad(struct imap_client *i, const char *text);
 void imap_finish_refused(struct imap_client *i, const struct imap_parsed *p);
 /* Sends the command's request to the backend; its answers end the command. */
 void imap_forward(struct imap_client *i, struct str raw, int fd);
+/* Asks it, the first time or again. */
+void imap_ask(struct imap_client *i);
 /* Whether LOGIN and AUTHENTICATE are permitted on this connection. */
 bool imap_may_login(const struct imap_client *i);
 /* "CAPABILITY ..." for the state it is in. */
@@ -61,8 +70,25 @@ void imap_namespace(struct imap_client *i);
 void imap_id(struct imap_client *i);
 void imap_compress(struct imap_client *i);
 
+/* Whether the client idles. */
+static inline bool imap_is_idle(const struct imap_client *i)
+{
+    return i->idle_tag.n > 0;
+}
+
 /* imap_idle.c */
 void imap_idle(struct imap_client *i);
+/* Asks for news: IDLE has begun, or there are some. */
+void imap_idle_ask(struct imap_client *i);
+/* All news have been told. */
+void imap_idle_told(struct imap_client *i);
+void imap_woken(struct client *c);
+
+/* imap_repeat.c: the session goes on at another channel. */
+struct str imap_record(const struct client *c);
+/* Keeps what a frame brought; nothing leaves it as it was. */
+void imap_keep_record(struct imap_client *i, ProtobufCBinaryData sealed);
+void imap_repeat(struct client *c);
 
 /* imap_answer.c: a frame of the backend. */
 void imap_answer(struct client *c, const struct frame *f);

@@ -23,6 +23,7 @@ struct mirror {
     uint32_t uidvalidity, exists;
     uint64_t modseq; /* the highest it has been told */
     bool no_expunge; /* a command by sequence number runs */
+    unsigned deaths;
 };
 static struct mirror mirrors[CLIENTS + 1];
 
@@ -268,7 +269,17 @@ static uint64_t seed_wanted(uint64_t usual)
     return text && str_to_u64(str_c(text), &seed).code == E_OK && seed ? seed : usual;
 }
 
-static void rounds(struct rig *r, uint64_t usual_seed, size_t slice_bytes)
+/* The backend of one of them dies after some frames of a command. */
+static void somebody_dies(uint64_t x, bool deaths)
+{
+    struct client *c = mirrors[x / 7919 % CLIENTS].client;
+    if (deaths && !c->dies_in)
+        c->dies_in = (unsigned)(x >> 33) % 4 + 1;
+    if (deaths && x >> 40 & 1)
+        client_resume(mirrors[x / 104729 % CLIENTS].client);
+}
+
+static void rounds(struct rig *r, uint64_t usual_seed, size_t slice_bytes, bool deaths)
 {
     uint64_t seed = seed_wanted(usual_seed);
     uint64_t x = seed;
@@ -281,7 +292,10 @@ static void rounds(struct rig *r, uint64_t usual_seed, size_t slice_bytes)
     for (size_t i = 0; i < CLIENTS; i++)
         mirror_open(&mirrors[i], r, false, (uint32_t)i);
     for (unsigned round = 0; round < 150; round++) {
-        some_steps(&x, 12, CLIENTS);
+        for (unsigned i = 0; i < 12; i++) {
+            some_steps(&x, 1, CLIENTS);
+            somebody_dies(x, deaths);
+        }
         if (round % 5 == 4) {
             look_at_new_ones(&mirrors[CLIENTS - 1]);
             look_at_flags(&mirrors[CLIENTS - 1]);
@@ -300,18 +314,40 @@ static void rounds(struct rig *r, uint64_t usual_seed, size_t slice_bytes)
         client_free(truth->client);
         truth->client = NULL;
     }
-    for (size_t i = 0; i < CLIENTS; i++)
+    for (size_t i = 0; i < CLIENTS; i++) {
+        mirrors[i].deaths = mirrors[i].client->deaths;
         client_free(mirrors[i].client);
+    }
 }
 
 static void mirrors_agree_whatever_the_order(void **state)
 {
-    rounds(*state, 88172645463325252u, 256 * 1024);
+    rounds(*state, 88172645463325252u, 256 * 1024, false);
 }
 
 static void mirrors_agree_with_stops_everywhere(void **state)
 {
-    rounds(*state, 362436069521288629u, 1);
+    rounds(*state, 362436069521288629u, 1, false);
+}
+
+static unsigned all_deaths(void)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < CLIENTS; i++)
+        n += mirrors[i].deaths;
+    return n;
+}
+
+static void mirrors_agree_though_backends_die(void **state)
+{
+    rounds(*state, 521288629546311u, 256 * 1024, true);
+    assert_true(all_deaths() > 50);
+}
+
+static void mirrors_agree_though_backends_die_between_any_two_frames(void **state)
+{
+    rounds(*state, 6364136223846793005u, 1, true);
+    assert_true(all_deaths() > 50);
 }
 
 int main(void)
@@ -320,6 +356,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(mirrors_agree_whatever_the_order),
         TEST(mirrors_agree_with_stops_everywhere),
+        TEST(mirrors_agree_though_backends_die),
+        TEST(mirrors_agree_though_backends_die_between_any_two_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -241,10 +241,33 @@ static void say_done(struct client *c, const Thurn__ImapDone *d)
                 ->name);
 }
 
+static void keep_record(struct client *c, ProtobufCBinaryData sealed)
+{
+    if (sealed.len == 0)
+        return;
+    buf_clear(&c->record);
+    buf_put(&c->record, pb_str(sealed));
+}
+
+static void host_seal(void *host_session, Thurn__ImapResume *record, struct buf *out)
+{
+    (void)host_session;
+    pb_pack(out, &record->base);
+    assert_true(out->n <= RPC_RESUME_MAX);
+}
+
 static struct err host_send(void *host_session, uint16_t type, uint32_t serial,
                             const ProtobufCMessage *m, struct str raw)
 {
     struct client *c = host_session;
+    if (c->dies_in && --c->dies_in == 0)
+        c->dead = true;
+    if (c->dead)
+        return err_make(E_CLOSED, "the backend is dead");
+    if (type == RPC_IMAP_UPDATES)
+        keep_record(c, ((const Thurn__ImapUpdates *)(const void *)m)->resume);
+    if (type == RPC_IMAP_DONE)
+        keep_record(c, ((const Thurn__ImapDone *)(const void *)m)->resume);
     const struct frame_type *t = NULL;
     for (size_t i = 0; i < rpc_table.n; i++)
         if (rpc_table.types[i].number == type)
@@ -280,6 +303,10 @@ static struct err host_send(void *host_session, uint16_t type, uint32_t serial,
         buf_printf(&c->said, "] ");
         break;
     }
+    case RPC_IMAP_BYE:
+        buf_printf(&c->said, "bye(%.*s)",
+                   STR_FMT(pb_str(((const Thurn__ImapBye *)(const void *)m)->status->text)));
+        break;
     default:
         assert_int_equal(type, RPC_IMAP_DONE);
         say_done(c, (const void *)m);
@@ -306,21 +333,48 @@ static bool host_room(void *host_session)
 
 /* ------------------------------------------------------------------------------------- requests */
 
+static void run_frame(struct client *c, struct frame *f, const struct imap_scanned *scanned)
+{
+    assert_int_not_equal(imap_request_needs(c->imap, f), IMAP_FORBIDDEN);
+    while (imap_session_run(c->imap, f, scanned) == IMAP_RUN_YIELD && !c->dead)
+        c->yields++;
+}
+
+/* As the frontend does. */
+static ProtobufCBinaryData *name_request(ProtobufCMessage *m, uint8_t name[16])
+{
+    const ProtobufCFieldDescriptor *field =
+        protobuf_c_message_descriptor_get_field_by_name(m->descriptor, "change");
+    ProtobufCBinaryData *change =
+        field ? (ProtobufCBinaryData *)(void *)((uint8_t *)m + field->offset) : NULL;
+    if (!change || change->len)
+        return NULL;
+    random_bytes(name, 16);
+    *change = (ProtobufCBinaryData){16, name};
+    return change;
+}
+
 static void run(struct client *c, uint16_t type, ProtobufCMessage *m,
                 const struct imap_scanned *scanned)
 {
     struct frame f = {.fd = -1, .serial = ++c->serial};
     struct buf packed CLEANUP(buf_free) = {0};
+    uint8_t name[16];
     for (size_t i = 0; i < rpc_table.n; i++)
         if (rpc_table.types[i].number == type)
             f.type = &rpc_table.types[i];
     arena_init(&f.arena, 1024 * 1024);
+    ProtobufCBinaryData *named = name_request(m, name);
     pb_pack(&packed, m);
+    if (named)
+        named->len = 0;
     f.message = pb_unpack(&f.arena, f.type->message, buf_str(&packed));
     assert_non_null(f.message);
-    assert_int_not_equal(imap_request_needs(c->imap, &f), IMAP_FORBIDDEN);
-    while (imap_session_run(c->imap, &f, scanned) == IMAP_RUN_YIELD)
-        c->yields++;
+    run_frame(c, &f, scanned);
+    while (c->dead) {
+        client_resume(c);
+        run_frame(c, &f, scanned);
+    }
     arena_free(&f.arena);
 }
 
@@ -344,6 +398,7 @@ struct client *client_new(struct rig *r)
     r->host.authenticate = host_authenticate;
     r->host.send = host_send;
     r->host.room = host_room;
+    r->host.seal = host_seal;
     c->imap = imap_session_new(&r->host, c, true);
     Thurn__ImapLogin m = THURN__IMAP_LOGIN__INIT;
     m.user = pb_bytes(STR("alice@example.test"));
@@ -368,7 +423,24 @@ void client_free(struct client *c)
     imap_session_free(c->imap);
     buf_free(&c->said);
     buf_free(&c->bytes);
+    buf_free(&c->record);
     free(c);
+}
+
+void client_resume(struct client *c)
+{
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, 64 * 1024);
+    const Thurn__ImapResume *record =
+        (void *)pb_unpack(&a, &thurn__imap_resume__descriptor, buf_str(&c->record));
+    assert_non_null(record);
+    imap_session_cancel(c->imap);
+    imap_session_free(c->imap);
+    c->imap = imap_session_new(&c->rig->host, c, true);
+    assert_int_equal(imap_session_resume(c->imap, record).code, E_OK);
+    c->deaths += c->dead;
+    c->dead = c->row_open = false;
+    buf_clear(&c->bytes);
 }
 
 const char *client_said(struct client *c)

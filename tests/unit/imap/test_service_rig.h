@@ -40,10 +40,18 @@ struct client {
     size_t frames;
     bool no_room; /* the host says so after each frame, once */
     void (*heard)(struct client *c, uint16_t type, const ProtobufCMessage *m); /* may be NULL */
+    struct buf record; /* of the session, as last told */
+    /* After so many further frames the backend is dead: what it sends is lost, and the request is
+     * repeated in a new session that goes on from the record. 0: it lives. */
+    unsigned dies_in;
+    bool dead;
+    unsigned deaths;
 };
 struct client *client_new(struct rig *r); /* logged in */
 struct client *client_in(struct rig *r, const char *mailbox);
 void client_free(struct client *c);
+/* The session is thrown away, and goes on from its record. */
+void client_resume(struct client *c);
 /* What it was told, as text; valid until the next call. */
 const char *client_said(struct client *c);
 #define assert_said(c, text) assert_string_equal(client_said(c), text)

@@ -150,7 +150,7 @@ static const struct parse_case good[] = {
          "A UID COPY {set=uid 1:3,7,9:11 mailbox=x}\n"),
     CASE(SELECTED, "A COPY 4,3,2,*,4294967294,* x\r\n",
          "A COPY {set=4,3,2,4294967295,4294967294,4294967295 mailbox=x}\n"),
-    CASE(AUTHENTICATED, "A IDLE\r\n", "A IDLE {on=1}\n"),
+    CASE(AUTHENTICATED, "A IDLE\r\n", "A IDLE {}\n"),
 
     CASE(SELECTED, "a SEARCH ALL\r\n", "a SEARCH {nodes=[{op=1 children=1},{}]}\n"),
     CASE(SELECTED, "A282 SEARCH FLAGGED SINCE 1-Feb-1994 NOT FROM \"Smith\"\r\n",

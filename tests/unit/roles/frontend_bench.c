@@ -29,13 +29,14 @@ void frontend_probe_send(struct role *r, struct str channel, uint16_t type)
 /* ------------------------------------------------------------------------------------- the backend
  */
 
-static const struct chan_rule control_rules[] = {{RPC_SESSION_OPEN, 1}};
+static const struct chan_rule control_rules[] = {
+    {RPC_SESSION_OPEN, 1}, {RPC_SESSION_WATCH, 1}, {RPC_SESSION_UNWATCH, 1}};
 static const struct chan_rule session_rules[] = {
     {RPC_LMTP_RECIPIENT, 1}, {RPC_LMTP_DELIVER, 1},   {RPC_SMTP_LOGIN, 1},   {RPC_IMAP_LOGIN, 1},
     {RPC_IMAP_SELECT, 1},    {RPC_IMAP_CLOSE, 1},     {RPC_IMAP_CREATE, 1},  {RPC_IMAP_DELETE, 1},
     {RPC_IMAP_RENAME, 1},    {RPC_IMAP_SUBSCRIBE, 1}, {RPC_IMAP_LIST, 1},    {RPC_IMAP_STATUS, 1},
     {RPC_IMAP_APPEND, 1},    {RPC_IMAP_NOOP, 1},      {RPC_IMAP_EXPUNGE, 1}, {RPC_IMAP_SEARCH, 1},
-    {RPC_IMAP_FETCH, 1},     {RPC_IMAP_STORE, 1},     {RPC_IMAP_COPY, 1},    {RPC_IMAP_IDLE, 1},
+    {RPC_IMAP_FETCH, 1},     {RPC_IMAP_STORE, 1},     {RPC_IMAP_COPY, 1},    {RPC_IMAP_ENABLE, 1},
 };
 
 static void session_free(struct fake_session *s)
@@ -84,16 +85,36 @@ static void session_closed(struct chan *c, struct err why, void *arg)
     session_free(arg);
 }
 
+static void watched(struct bench *b, const Thurn__SessionWatch *m)
+{
+    for (size_t i = 0; i < m->n_items; i++) {
+        b->n_watched++;
+        b->last_watched = m->items[i]->session;
+        buf_clear(&b->watched);
+        buf_put(&b->watched, pb_str(m->items[i]->resume));
+    }
+}
+
 static void control_frame(struct chan *c, struct frame *f, void *arg)
 {
     static const struct chan_ops ops = {.frame = session_frame, .closed = session_closed};
     struct bench *b = arg;
+    if (f->type->number != RPC_SESSION_OPEN) {
+        if (f->type->number == RPC_SESSION_WATCH)
+            watched(b, (const Thurn__SessionWatch *)f->message);
+        else
+            b->n_unwatched += ((const Thurn__SessionUnwatch *)f->message)->n_sessions;
+        frame_free(f);
+        return;
+    }
     const Thurn__SessionOpen *open = (const Thurn__SessionOpen *)f->message;
     struct fake_session *s = mem_alloc(sizeof *s);
     s->bench = b;
     s->kind = open->kind;
     s->session = open->session;
     s->may_authenticate = open->may_authenticate;
+    buf_clear(&b->resumed);
+    buf_put(&b->resumed, pb_str(open->resume));
     const struct chan_spec spec = {.table = &rpc_table,
                                    .rules = session_rules,
                                    .n_rules = ARRAY_LEN(session_rules),
@@ -139,6 +160,14 @@ void bench_backend_down(struct bench *b)
     if (b->control)
         chan_free(b->control);
     b->control = NULL;
+}
+
+void bench_poke(struct bench *b)
+{
+    Thurn__SessionPoke m = THURN__SESSION_POKE__INIT;
+    m.sessions = &b->last_watched;
+    m.n_sessions = 1;
+    assert_int_equal(chan_send(b->control, RPC_SESSION_POKE, 0, &m.base, STR(""), -1).code, E_OK);
 }
 
 /* ------------------------------------------------------------------------------------------- bench
@@ -192,11 +221,14 @@ void bench_end(struct bench *b)
         chan_free(b->fe->backend);
     timer_free(b->fe->stop_timer);
     tls_server_free(b->fe->tls);
+    waiting_free(b->fe->waiting);
     free(b->fe->cleartext);
     buf_free(&b->fe->out);
     free(b->fe);
     buf_free(&b->message);
     buf_free(&b->note);
+    buf_free(&b->watched);
+    buf_free(&b->resumed);
     timer_free(b->deadline);
     loop_free(b->role.loop);
 }

@@ -34,6 +34,10 @@ struct bench {
     struct buf message; /* what was delivered or appended last */
     struct buf note;    /* what the backend was asked, in words */
     bool was_sealed;
+    struct buf resumed; /* the record that the last session was opened with */
+    size_t n_watched, n_unwatched;
+    uint64_t last_watched;
+    struct buf watched; /* and its record */
     bool exited;
     struct timer *deadline;
     bool late;
@@ -55,6 +59,8 @@ void bench_end(struct bench *b);
 /* A backend appears (again), or goes away with its sessions. */
 void bench_backend_up(struct bench *b);
 void bench_backend_down(struct bench *b);
+/* There is news for the session that was watched last. */
+void bench_poke(struct bench *b);
 
 /* Connects; `kind` as the listener's. */
 void talk_open(struct talk *w, struct bench *b, Thurn__ListenerKind kind);

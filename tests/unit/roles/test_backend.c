@@ -460,36 +460,6 @@ static void many_messages_are_scanned_and_appended(void **state)
     rig_expect_closed(imap);
 }
 
-static void a_client_that_idles_is_told_of_new_mail(void **state)
-{
-    struct rig *r = *state;
-    (void)rig_account(r, STR("alice@example.test"));
-    rig_scanner(r, 0, 1, SCAN_WELL);
-    struct end *imap = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
-    assert_int_equal(login(imap, "alice@example.test", "secret"), THURN__CODE__DONE);
-    assert_int_equal(select_inbox(imap), THURN__CODE__DONE);
-    assert_int_equal(append(imap, letter), THURN__CODE__DONE);
-    assert_int_equal(select_inbox(imap), THURN__CODE__DONE);
-    Thurn__ImapIdle idle = THURN__IMAP_IDLE__INIT;
-    idle.on = true;
-    rig_send(imap, RPC_IMAP_IDLE, &idle, none, -1);
-
-    struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
-    for (uint32_t n = 2; n < 5; n++) {
-        send_to_alice(lmtp);
-        assert_int_equal(delivered(lmtp, 1), THURN__CODE__DONE);
-        struct frame *f = rig_expect(imap, RPC_IMAP_UPDATES);
-        const Thurn__ImapUpdates *m = (const Thurn__ImapUpdates *)f->message;
-        assert_true(m->has_exists);
-        assert_int_equal(m->exists, n);
-        frame_free(f);
-    }
-    idle.on = false;
-    rig_send(imap, RPC_IMAP_IDLE, &idle, none, -1);
-    assert_int_equal(imap_done(imap), THURN__CODE__DONE);
-    assert_int_equal(select_inbox(imap), THURN__CODE__DONE);
-}
-
 static void requests_sent_in_one_go_are_done_in_order(void **state)
 {
     struct rig *r = *state;
@@ -748,7 +718,6 @@ int main(void)
         CASE(a_replaced_scanner_finishes_what_it_has),
         CASE(nothing_but_login_is_done_before_login),
         CASE(many_messages_are_scanned_and_appended),
-        CASE(a_client_that_idles_is_told_of_new_mail),
         CASE(a_frontend_has_no_more_sessions_than_connections),
         CASE(a_client_that_does_not_read_keeps_nobody_waiting),
         CASE(requests_sent_in_one_go_are_done_in_order),

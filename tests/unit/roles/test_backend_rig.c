@@ -218,19 +218,29 @@ void rig_frontend(struct rig *r)
     backend_peer(&r->b, THURN__ROLE_KIND__ROLE_FRONTEND, 0, 1, fds[1]);
 }
 
-struct end *rig_session(struct rig *r, Thurn__SessionKind kind)
+static struct end *session(struct rig *r, Thurn__SessionKind kind, uint64_t id, struct str record)
 {
-    static uint64_t session;
     int fds[2];
     assert_int_equal(chan_pair(fds).code, E_OK);
     Thurn__SessionOpen m = THURN__SESSION_OPEN__INIT;
     m.kind = kind;
-    m.session = ++session;
+    m.session = id;
     m.peer_ip = pb_bytes(STR("\x7f\0\0\1"));
     m.may_authenticate = true;
+    m.resume = pb_bytes(record);
     rig_send(r->frontend, RPC_SESSION_OPEN, &m, (struct str){NULL, 0}, fds[1]);
     (void)close(fds[1]);
     return end_new(r, fds[0], &end_ops, NULL);
+}
+
+struct end *rig_session(struct rig *r, Thurn__SessionKind kind)
+{
+    return session(r, kind, ++r->last_session, (struct str){NULL, 0});
+}
+
+struct end *rig_session_again(struct rig *r, uint64_t id, struct str record)
+{
+    return session(r, THURN__SESSION_KIND__SESSION_IMAP, id, record);
 }
 
 struct end *rig_admin(struct rig *r)

@@ -40,6 +40,7 @@ struct rig {
     Thurn__Settings settings;
     struct backend b;
     struct end *frontend;
+    uint64_t last_session;
     struct end *ends[RIG_ENDS];
     size_t n_ends;
     struct fake_scanner scanners[4];
@@ -70,6 +71,8 @@ void rig_scanner_answer(struct fake_scanner *s);
 /* A frontend appears (again). */
 void rig_frontend(struct rig *r);
 struct end *rig_session(struct rig *r, Thurn__SessionKind kind);
+/* One that goes on from its record. */
+struct end *rig_session_again(struct rig *r, uint64_t id, struct str record);
 void rig_send(struct end *e, uint16_t type, const void *message, struct str raw, int fd);
 /* A connection to the control socket. */
 struct end *rig_admin(struct rig *r);

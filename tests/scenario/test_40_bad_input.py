@@ -1,8 +1,11 @@
 """Malformed, over-long and hostile input: the protocol's own error, and the others are served."""
 
+import concurrent.futures
+import contextlib
+
 import pytest
 
-from thurn_server import wait_for
+from thurn_server import DEADLINE, peak_memory, wait_for
 
 LETTER = b"From: a@example.org\r\nSubject: x\r\n\r\nbody\r\n"
 
@@ -205,3 +208,105 @@ def test_hostile_mailbox_names_are_refused_or_kept_inside(thurn):
     assert b" OK" in r.command(b'LIST "" "*"')[-1]
     assert b" OK" in r.command(b'LIST "" "' + b"*%" * 200 + b'x"')[-1]
     r.close()
+
+
+def test_each_bad_mailbox_name_gets_its_answer(make_thurn):
+    t = make_thurn({"max_bad_commands": "1000"})
+    r = t.raw()
+    login(r)
+    refused = {
+        b'"/etc/passwd"': b"x NO [CANNOT]", b'"a//b"': b"x NO [CANNOT]", b'"x*"': b"x NO [CANNOT]",
+        b'"//"': b"x NO [CANNOT]", b"{900+}\r\n" + b"x" * 900: b"x OK",
+        b'"' + b"x" * 4000 + b'"': b"x BAD", b"{4000+}\r\n" + b"x" * 4000: b"x BAD",
+        b'"' + b"&IKw-" * 800 + b'"': b"x BAD", b'"a\x01b"': b"x BAD", b'"a\x7fb"': b"x BAD",
+        b'"&AIU-"': b"x BAD", b'"&AAA-"': b"x BAD", b'"&bad"': b"x BAD", b'"&AGE-"': b"x BAD",
+        b'"&2AA-"': b"x BAD", b'"&3AA-"': b"x BAD", b'"&"': b"x BAD", b'"&IKw"': b"x BAD",
+        b'"\xc3\xbc"': b"x BAD", b'"\xff"': b"x BAD", b'""': b"x BAD", b"{0+}\r\n": b"x BAD",
+        b"{3+}\r\na\0b": b"x BAD", b"{4+}\r\na\r\nb": b"x BAD", b'"a\r"': b"x BAD"}
+    for name, answer in refused.items():
+        assert r.command(b"CREATE " + name)[-1].startswith(answer), name
+    # Of what is refused as a name nothing can be reached either.
+    for verb in (b"SELECT %s", b"DELETE %s", b"RENAME %s y", b"STATUS %s (MESSAGES)",
+                 b"APPEND %s {1+}\r\nx", b"EXAMINE %s"):
+        for name in (b'"/etc/passwd"', b'"../../../etc/passwd"', b'"a//b"', b'".."', b'"~/x"'):
+            assert b"x NO [" in r.command(verb % name)[-1], (verb, name)
+    # ".." is a name like any other: no path is made from it.
+    for name in (b'".."', b'"../../x"'):
+        assert r.command(b"CREATE " + name)[-1].startswith(b"x OK")
+        assert b"MESSAGES 0" in r.command(b"STATUS " + name + b" (MESSAGES)")[0]
+        assert r.command(b"DELETE " + name)[-1].startswith(b"x OK")
+    assert not list(t.dir.parent.glob("x")) and r.command(b"NOOP")[-1].startswith(b"x OK")
+    r.close()
+
+
+def test_impossible_literals_tags_and_parentheses_are_refused(make_thurn):
+    t = make_thurn({"max_bad_commands": "1000"})
+    r = t.raw()
+    login(r)
+    r.command(b"SELECT INBOX")
+    huge = (b"4294967295", b"4294967296", b"18446744073709551615", b"18446744073709551616", b"9" * 40)
+    for n in huge:
+        assert r.command(b"APPEND INBOX {%s}" % n)[-1].startswith(b"x NO [TOOBIG]"), n
+        assert r.command(b"APPEND INBOX ~{%s}" % n)[-1].startswith(b"x NO [TOOBIG]"), n
+        for what in (b"CREATE {%s}", b"SEARCH TEXT {%s}", b"LIST {%s}", b"SEARCH CHARSET {%s}"):
+            assert r.command(what % n)[-1].startswith(b"x BAD"), (what, n)
+    for text in (b"CREATE {-1}", b"CREATE {}", b"CREATE {+}", b"CREATE {1", b"CREATE {1+", b"APPEND INBOX {}",
+                 b"APPEND INBOX ~{x}", b"CREATE {0x10}", b"SEARCH " + b"(" * 50000,
+                 b"SEARCH " + b"NOT " * 12000 + b"ALL", b"SEARCH " + b"OR SEEN " * 5000 + b"ALL",
+                 b"FETCH 1 " + b"(" * 50000, b"STORE 1 FLAGS " + b"(" * 50000, b"LIST (" + b"(" * 50000,
+                 b"FETCH 1 BODY[" + b"1." * 30000 + b"1]", b"ID " + b"(" * 50000,
+                 b"SEARCH " + b"ALL " * 100000 + b"ALL", b"SEARCH " + b"ALL " * 10000 + b"ALL",
+                 b"SEARCH " + b",".join(b"%d" % (2 * n + 1) for n in range(10000)) + b",0",
+                 b"FETCH 99999999999 FLAGS"):
+        assert r.command(text)[-1].startswith(b"x BAD"), text[:40]
+    # A tag that is too long to be repeated, or none.
+    for tag in (b"t" * 256, b"t" * 60000, b"+", b"(", b'"x"', b"", b"\xff"):
+        r.send(tag + b" NOOP\r\n")
+        assert r.line().startswith(b"* BAD"), tag[:40]
+    assert r.command(b"NOOP", tag=b"t" * 255)[-1].endswith(b"OK Completed\r\n")
+    r.close()
+    # What a client sends without waiting cannot be followed: it is told so and let go.
+    for n in huge:
+        r = t.raw()
+        login(r)
+        r.send(b"x APPEND INBOX {%s+}\r\n" % n)
+        assert r.line().startswith(b"x NO [TOOBIG]")
+        assert r.line().startswith(b"* BYE") and r.line() == b""
+        r.close()
+    assert t.imap().select("INBOX")[0] == "OK"
+
+
+def test_a_hundred_thousand_pipelined_commands_are_answered_in_bounded_memory(thurn):
+    many = 100_000
+    r, other = thurn.raw(), thurn.imap()
+    login(r)
+    frontend, backend = thurn.pid_of("frontend"), thurn.pid_of("backend")
+    before = [peak_memory(frontend), peak_memory(backend)]
+    text = b"".join(b"%d NOOP\r\n" % n for n in range(many))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(r.send, text)
+        for n in range(many):
+            assert r.line() == b"%d OK Completed\r\n" % n
+            if n % 10_000 == 0:
+                assert other.noop()[0] == "OK"
+        sent.result()
+    after = [peak_memory(frontend), peak_memory(backend)]
+    assert all(b - a < 8_000_000 for a, b in zip(before, after)), (before, after)
+    r.close()
+    other.logout()
+
+
+def test_a_hundred_thousand_pipelined_commands_whose_answers_nobody_reads_wait(make_thurn):
+    t = make_thurn({"write_timeout": '"2 s"'})
+    r = t.raw()
+    login(r)
+    frontend = t.pid_of("frontend")
+    before = peak_memory(frontend)
+    r.sock.settimeout(DEADLINE)
+    with contextlib.suppress(OSError):
+        for _ in range(1000):
+            r.send(b"x CAPABILITY\r\n" * 1000)
+    wait_for("the silent client to be sent away", lambda: "the peer takes no output" in t.log_text())
+    assert peak_memory(frontend) - before < 8_000_000
+    r.close()
+    assert t.imap().select("INBOX")[0] == "OK"

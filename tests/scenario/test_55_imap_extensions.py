@@ -3,9 +3,10 @@
 import base64
 import contextlib
 import os
-import pathlib
 import re
 import zlib
+
+from thurn_server import peak_memory
 
 LETTER = b"From: Carol <carol@example.org>\r\nSubject: news %d\r\n\r\nbody %d\r\n"
 
@@ -21,12 +22,6 @@ def session(thurn, select=True):
     if select:
         r.command(b"SELECT INBOX")
     return r
-
-
-def peak_memory(pid):
-    """Bytes that a process has held at most so far."""
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
 
 
 def modseqs(lines):

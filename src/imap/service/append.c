@@ -8,6 +8,7 @@ struct appending {
     struct new_email *emails;
     struct buf *flat; /* records for messages whose own cannot be used */
     size_t n, next;   /* all, and those that are ready */
+    bool keywords_full;
 };
 
 static void appending_release(void *state)
@@ -33,26 +34,30 @@ static struct err append_target(struct command *c, struct txn *t, struct str nam
 }
 
 static struct err append_entry(struct txn *t, mailbox_id id, const Thurn__AppendMessage *message,
-                               const struct new_email *email, msg_uid *uid)
+                               const struct new_email *email, uint64_t keywords, msg_uid *uid)
 {
     email_id added;
-    uint64_t keywords;
     uint32_t flags = message->flags ? message->flags->system & FLAGS_STORED : 0;
-    TRY(keywords_make(t, id, message->flags, &keywords));
     TRY(txn_email_add(t, email, &added));
     return txn_entry_add(t, id, added, flags, keywords,
                          message->has_date ? message->internal_date : clock_wall_s(), uid);
 }
 
-static struct err append_entries(struct command *c, struct txn *t, const struct appending *ap)
+static struct err append_entries(struct command *c, struct txn *t, struct appending *ap)
 {
     const Thurn__ImapAppend *append = (const void *)c->frame->message;
     struct num_list uids = {0};
     Thurn__Mailbox *m;
     TRY(append_target(c, t, pb_str(append->mailbox), &m));
     for (size_t i = 0; i < ap->n; i++) {
+        const Thurn__AppendMessage *message = append->messages[i];
+        mailbox_id id = {m->id};
+        uint64_t keywords;
         msg_uid uid;
-        TRY(append_entry(t, (mailbox_id){m->id}, append->messages[i], &ap->emails[i], &uid));
+        struct err e = keywords_make(t, id, message->flags, &keywords);
+        ap->keywords_full = e.code == E_LIMIT;
+        TRY(e);
+        TRY(append_entry(t, id, message, &ap->emails[i], keywords, &uid));
         TRY(num_list_add(&uids, &c->arena, uid.v));
     }
     c->done.uidvalidity = m->uidvalidity;
@@ -62,7 +67,7 @@ static struct err append_entries(struct command *c, struct txn *t, const struct 
 }
 
 /* All or nothing. */
-static struct err append_write(struct imap_session *s, const struct appending *ap)
+static struct err append_write(struct imap_session *s, struct appending *ap)
 {
     struct txn *t;
     TRY(txn_begin(s->account, &t));
@@ -136,6 +141,8 @@ bool append_run(struct imap_session *s, struct command *c)
         return true;
     append_no_answer(c);
     command_failed(s, e);
+    if (ap->keywords_full)
+        command_no(c, THURN__CODE__LIMIT_EXCEEDED, text_keywords_full);
     if (e.code == E_NOTFOUND)
         command_no(c, THURN__CODE__TRY_CREATE, STR("Mailbox does not exist"));
     return true;

@@ -197,8 +197,7 @@ bool store_run(struct imap_session *s, struct command *c)
     if (e.code == E_LIMIT && st->modified.n > MODIFIED_RANGES)
         return command_failed(s, e);
     if (e.code == E_LIMIT)
-        return command_no(c, THURN__CODE__LIMIT_EXCEEDED,
-                          STR("Mailbox has too many different keywords"));
+        return command_no(c, THURN__CODE__LIMIT_EXCEEDED, text_keywords_full);
     if (e.code != E_OK)
         return command_failed(s, e);
     return !st->more;

@@ -7,6 +7,8 @@ enum {
     SPECIAL_USES = 127, /* bits of Mailbox.special_use */
 };
 
+const struct str text_keywords_full =
+    STR_INIT("A mailbox has room for 64 different keywords, and this one has them");
 static const struct str text_unselectable =
     STR_INIT("Mailbox only holds other mailboxes and cannot be selected");
 
@@ -171,7 +173,7 @@ static struct err create_change(struct command *c, struct txn *t)
     const Thurn__ImapCreate *create = (const void *)c->frame->message;
     mailbox_id id;
     return txn_mailbox_create(t, name_without_separator(pb_str(create->mailbox)),
-                              create->special_use & SPECIAL_USES, &id);
+                              create->special_use, &id);
 }
 
 bool create_run(struct imap_session *s, struct command *c)
@@ -179,6 +181,8 @@ bool create_run(struct imap_session *s, struct command *c)
     const Thurn__ImapCreate *create = (const void *)c->frame->message;
     if (!name_is_good(name_without_separator(pb_str(create->mailbox))))
         return name_refused(c);
+    if (create->special_use & ~(uint32_t)SPECIAL_USES)
+        return command_no(c, THURN__CODE__USE_ATTR, STR("There is no such special use"));
     return change_run(s, create_change);
 }
 

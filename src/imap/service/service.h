@@ -208,6 +208,7 @@ MUST_CHECK bool command_may_write(struct imap_session *s);
 
 /* Flags that may be stored, of those in a request. */
 enum { FLAGS_STORED = 31 };
+extern const struct str text_keywords_full;
 /* The bits of a request's keywords in a mailbox, made if they are new. E_LIMIT. */
 MUST_CHECK struct err keywords_make(struct txn *t, mailbox_id m, const Thurn__ImapFlags *flags,
                                     uint64_t *out);

@@ -77,10 +77,7 @@ static uint32_t create_uses(struct wire_parse *w)
         (void)wire_fail(w, "CREATE takes (USE (...)) only");
     do {
         (void)wire_expect(w, '\\', "A special use begins with \\");
-        uint32_t use = wire_special_use(wire_atom(w));
-        if (!use)
-            (void)wire_fail(w, "There is no such special use");
-        uses |= use;
+        uses |= wire_special_use(wire_atom(w));
     } while (!wire_bad(w) && cur_accept(&w->c, ' '));
     if (!cur_accept_str(&w->c, STR("))")))
         (void)wire_fail(w, "The list of special uses is not ended");

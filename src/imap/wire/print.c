@@ -319,6 +319,7 @@ static struct str failure_code(enum imap_verb verb, Thurn__Code code)
     case THURN__CODE__READ_ONLY: return STR("[NOPERM] ");
     case THURN__CODE__TRY_CREATE: return STR("[TRYCREATE] ");
     case THURN__CODE__CORRUPT: return STR("[CORRUPTION] ");
+    case THURN__CODE__USE_ATTR: return STR("[USEATTR] ");
     case THURN__CODE__UNKNOWN_CTE: return STR("[UNKNOWN-CTE] ");
     default: return STR("");
     }

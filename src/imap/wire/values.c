@@ -83,7 +83,8 @@ static uint32_t bit_named(const struct wire_named_bit *bits, size_t n, struct st
 
 uint32_t wire_special_use(struct str attribute)
 {
-    return bit_named(wire_special_uses, ARRAY_LEN(wire_special_uses), attribute);
+    uint32_t bit = bit_named(wire_special_uses, ARRAY_LEN(wire_special_uses), attribute);
+    return bit ? bit : WIRE_OTHER_USE;
 }
 
 static size_t flags_size(const struct wire_parse *w)
@@ -176,7 +177,8 @@ static int32_t date_text(struct wire_parse *w)
     unsigned m = month(w);
     (void)wire_expect(w, '-', "A date is malformed");
     uint32_t year = digits(w, 4);
-    if (day == 0 || day > longest[m - 1])
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    if (day == 0 || day > longest[m - 1] || (m == 2 && day == 29 && !leap))
         (void)wire_fail(w, "A date has no such day");
     return wire_bad(w) ? 0 : days_of(year, m, day);
 }

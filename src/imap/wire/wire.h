@@ -174,7 +174,8 @@ void wire_append_message(struct wire_parse *w, Thurn__ImapAppend *m);
 Thurn__ImapSet *wire_set(struct wire_parse *w, bool uid);
 /* flag-list; with `bare` also flags without parentheses. NULL if it is wrong. */
 Thurn__ImapFlags *wire_flags(struct wire_parse *w, bool bare);
-/* The bit of "Sent" and the like, RFC 6154; 0 if it is none. */
+/* The bit of "Sent" and the like, RFC 6154; WIRE_OTHER_USE if it is none of them. */
+enum { WIRE_OTHER_USE = 1 << 30 };
 uint32_t wire_special_use(struct str attribute);
 /* "1-Feb-1994", perhaps quoted, in days since 1970. */
 int32_t wire_date(struct wire_parse *w);

@@ -314,6 +314,10 @@ static void repeated_request_is_not_done_twice(void **state)
     ask(a, RPC_IMAP_CREATE, &create.base);
     assert_said(a, "ok");
     create.change.len = 0;
+    create.special_use = 1U << 30; /* one that nobody knows */
+    ask(a, RPC_IMAP_CREATE, &create.base);
+    assert_said(a, "no(USE_ATTR)");
+    create.special_use = 0;
     ask(a, RPC_IMAP_CREATE, &create.base);
     assert_said(a, "no(ALREADY_EXISTS)");
     client_free(a);

@@ -20,6 +20,14 @@ enum conn_step {
 
 enum io { IO_DONE, IO_WAIT, IO_END, IO_FAILED };
 
+/* Of a compressed connection. `out` and `in` are what the owner writes and reads, in clear. */
+struct zipped {
+    size_t clear_left;  /* bytes of the connection's `out` from before it began */
+    struct buf out, in; /* on their way; read and not yet inflated */
+    struct unzip unzip;
+    bool more; /* it may give more without further input */
+};
+
 struct conn {
     struct loop *loop;
     const struct conn_ops *ops;
@@ -32,14 +40,9 @@ struct conn {
     struct chore turn_end;
     struct buf in, out;
     SSL *ssl;
-    size_t plain_left; /* CONN_TLS_DUE: bytes of `out` that go unprotected */
-    /* Compressed connections. `out` and `in` are what the owner writes and reads, in clear. */
-    bool zipped;
-    size_t clear_left;          /* bytes of `out` from before it began */
-    struct buf zip_out, zip_in; /* on their way; read and not yet inflated */
-    struct unzip unzip;
-    bool unzip_more; /* it may give more without further input */
-    struct err fail; /* of a write inside a callback of the owner, told at the turn's end */
+    size_t plain_left;  /* CONN_TLS_DUE: bytes of `out` that go unprotected */
+    struct zipped *zip; /* NULL: not compressed */
+    struct err fail;    /* of a write inside a callback of the owner, told at the turn's end */
     enum conn_step step;
     uint8_t busy; /* calls into the owner that are going on: the memory must stay */
     bool freed, closed;
@@ -200,17 +203,17 @@ static size_t conn_push(struct conn *c, struct str s, bool plain)
  * takes. One run for each turn of the loop. */
 static void conn_push_zipped(struct conn *c)
 {
-    if (c->zip_out.n == 0 && c->out.n) {
+    if (c->zip->out.n == 0 && c->out.n) {
         struct str run = str_sub(buf_str(&c->out), 0, ZIP_OUT);
-        c->fail = zip_run(c->loop->zip, run, &c->zip_out);
+        c->fail = zip_run(c->loop->zip, run, &c->zip->out);
         if (c->fail.code != E_OK)
             return;
         buf_consume(&c->out, run.n);
     }
-    buf_consume(&c->zip_out, conn_push(c, buf_str(&c->zip_out), false));
-    if (c->zip_out.n == 0)
-        buf_reset(&c->zip_out, 0);
-    if (c->zip_out.n == 0 && c->out.n)
+    buf_consume(&c->zip->out, conn_push(c, buf_str(&c->zip->out), false));
+    if (c->zip->out.n == 0)
+        buf_reset(&c->zip->out, 0);
+    if (c->zip->out.n == 0 && c->out.n)
         loop_at_turn_end(c->loop, &c->turn_end);
 }
 
@@ -220,13 +223,13 @@ static void conn_push_clear(struct conn *c)
     struct str s = buf_str(&c->out);
     if (plain)
         s = str_sub(s, 0, c->plain_left);
-    if (c->zipped)
-        s = str_sub(s, 0, c->clear_left);
+    if (c->zip)
+        s = str_sub(s, 0, c->zip->clear_left);
     size_t done = conn_push(c, s, plain);
     if (plain)
         c->plain_left -= done;
-    if (c->zipped)
-        c->clear_left -= done;
+    if (c->zip)
+        c->zip->clear_left -= done;
     buf_consume(&c->out, done);
 }
 
@@ -235,9 +238,9 @@ static void conn_push_out(struct conn *c)
 {
     if (c->fail.code != E_OK || c->step == CONN_HANDSHAKE || c->step == CONN_LINGER)
         return;
-    if (!c->zipped || c->clear_left)
+    if (!c->zip || c->zip->clear_left)
         conn_push_clear(c);
-    if (c->zipped && !c->clear_left && c->fail.code == E_OK)
+    if (c->zip && !c->zip->clear_left && c->fail.code == E_OK)
         conn_push_zipped(c);
     if (c->out.n == 0)
         buf_reset(&c->out, 0);
@@ -256,7 +259,7 @@ void conn_write(struct conn *c, struct str s)
 {
     if (!conn_lives(c) || c->finishing || c->fail.code != E_OK || s.n == 0)
         return;
-    if (c->step == CONN_OPEN && !c->blocked && !c->zipped && c->out.n + s.n >= CONN_DIRECT) {
+    if (c->step == CONN_OPEN && !c->blocked && !c->zip && c->out.n + s.n >= CONN_DIRECT) {
         conn_push_out(c);
         if (c->out.n == 0 && c->fail.code == E_OK)
             s = str_skip(s, conn_push(c, s, false));
@@ -271,7 +274,7 @@ void conn_write(struct conn *c, struct str s)
 
 size_t conn_backlog(const struct conn *c)
 {
-    return c->out.n + c->zip_out.n;
+    return c->out.n + (c->zip ? c->zip->out.n : 0);
 }
 
 /* ----------------------------------------------------------------------------------------- input
@@ -339,30 +342,30 @@ static void conn_deliver(struct conn *c)
 /* What has been read is inflated as far as there is room for it; the rest is kept as it came. */
 static struct err conn_inflate(struct conn *c, struct str fresh, size_t *n)
 {
-    struct str in = c->zip_in.n ? buf_str(&c->zip_in) : fresh;
+    struct str in = c->zip->in.n ? buf_str(&c->zip->in) : fresh;
     size_t room = MIN(c->limits.in_max - c->in.n, (size_t)ZIP_IN), all = in.n;
     uint8_t *p = buf_room(&c->in, room);
     if (!p)
         return err_make(E_LIMIT, "no memory for input");
-    TRY(unzip_some(c->loop->zip, &c->unzip, &in, p, room, n));
+    TRY(unzip_some(c->loop->zip, &c->zip->unzip, &in, p, room, n));
     buf_added(&c->in, *n);
-    if (c->zip_in.n)
-        buf_consume(&c->zip_in, all - in.n);
+    if (c->zip->in.n)
+        buf_consume(&c->zip->in, all - in.n);
     else
-        buf_put(&c->zip_in, in);
-    if (c->zip_in.n == 0)
-        buf_reset(&c->zip_in, 0);
-    c->unzip_more = *n == room || c->zip_in.n;
-    return buf_err(&c->zip_in);
+        buf_put(&c->zip->in, in);
+    if (c->zip->in.n == 0)
+        buf_reset(&c->zip->in, 0);
+    c->zip->more = *n == room || c->zip->in.n;
+    return buf_err(&c->zip->in);
 }
 
 static void conn_read_zipped(struct conn *c)
 {
     size_t raw = 0, n = 0;
     enum io io = IO_WAIT;
-    if (!c->unzip_more)
+    if (!c->zip->more)
         io = conn_get(c, c->loop->scratch, ZIP_IN, &raw);
-    struct err e = raw || c->unzip_more ? conn_inflate(c, str_of(c->loop->scratch, raw), &n) : OK;
+    struct err e = raw || c->zip->more ? conn_inflate(c, str_of(c->loop->scratch, raw), &n) : OK;
     if (e.code == E_OK)
         e = conn_read_error(c, io);
     if (n)
@@ -371,13 +374,13 @@ static void conn_read_zipped(struct conn *c)
         buf_reset(&c->in, 0);
     if (e.code != E_OK)
         conn_break(c, e);
-    else if (conn_lives(c) && (c->more || c->unzip_more) && conn_may_read(c))
+    else if (conn_lives(c) && (c->more || c->zip->more) && conn_may_read(c))
         loop_at_turn_end(c->loop, &c->turn_end);
 }
 
 static void conn_read(struct conn *c)
 {
-    if (c->zipped) {
+    if (c->zip) {
         conn_read_zipped(c);
         return;
     }
@@ -456,7 +459,7 @@ static void conn_handshake(struct conn *c)
 
 struct err conn_start_tls(struct conn *c, struct tls_server *tls)
 {
-    check(!c->ssl && !c->zipped && c->step == CONN_OPEN && !c->finishing);
+    check(!c->ssl && !c->zip && c->step == CONN_OPEN && !c->finishing);
     if (!tls_server_has_certificate(tls))
         return err_make(E_UNSUPPORTED, "no certificate");
     SSL *ssl = tls_session_new(tls, c->io.fd);
@@ -488,22 +491,22 @@ void conn_tls_describe(const struct conn *c, struct buf *out)
 
 void conn_compress(struct conn *c)
 {
-    check(!c->zipped && c->step == CONN_OPEN);
+    check(!c->zip && c->step == CONN_OPEN);
     if (!c->loop->zip)
         c->loop->zip = zip_new();
-    c->zipped = true;
-    c->clear_left = c->out.n;
-    buf_put(&c->zip_in, buf_str(&c->in));
+    c->zip = mem_alloc(sizeof *c->zip);
+    c->zip->clear_left = c->out.n;
+    buf_put(&c->zip->in, buf_str(&c->in));
     buf_consume(&c->in, c->in.n);
-    c->unzip_more = c->zip_in.n > 0;
-    if (c->zip_in.bad)
+    c->zip->more = c->zip->in.n > 0;
+    if (c->zip->in.bad)
         c->fail = err_make(E_LIMIT, "no memory for input");
     loop_at_turn_end(c->loop, &c->turn_end);
 }
 
 bool conn_is_compressed(const struct conn *c)
 {
-    return c->zipped;
+    return c->zip != NULL;
 }
 
 /* ----------------------------------------------------------------------------------------- events
@@ -564,7 +567,8 @@ static void on_turn_end(struct chore *chore)
     conn_enter(c);
     if (c->again && c->in.n && c->step == CONN_OPEN && !c->held && !c->finishing)
         conn_deliver(c);
-    if (conn_lives(c) && (c->more || c->unzip_more) && conn_may_read(c))
+    bool more = c->more || (c->zip && c->zip->more);
+    if (conn_lives(c) && more && conn_may_read(c))
         conn_read(c);
     if (conn_lives(c))
         conn_flush(c);
@@ -599,6 +603,16 @@ struct err conn_new(struct loop *l, int fd, const struct conn_limits *limits,
     return OK;
 }
 
+static void zipped_free(struct zipped *z)
+{
+    if (!z)
+        return;
+    buf_free(&z->in);
+    buf_free(&z->out);
+    unzip_free(&z->unzip);
+    free(z);
+}
+
 void conn_free(struct conn *c)
 {
     if (!c)
@@ -613,9 +627,8 @@ void conn_free(struct conn *c)
     if (!c->lent)
         buf_free(&c->in);
     buf_free(&c->out);
-    buf_free(&c->zip_in);
-    buf_free(&c->zip_out);
-    unzip_free(&c->unzip);
+    zipped_free(c->zip);
+    c->zip = NULL;
     if (c->busy == 0)
         free(c);
 }

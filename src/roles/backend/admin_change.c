@@ -48,7 +48,7 @@ static struct err account_add(struct admin *a, const void *message)
 }
 
 /* `next` if it was done. */
-static struct err and_then(struct admin *a, struct err e, int next)
+static struct err and_then(struct admin *a, struct err e, enum admin_next next)
 {
     if (!e.code)
         a->next = next;

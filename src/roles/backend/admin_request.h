@@ -13,7 +13,7 @@ struct admin {
     struct job job;
     /* What the last slice left: the loop's thread reads it when the slice has ended. The answer is
      * still to come with the last two, when the account's mail is erased, or its sessions ended. */
-    enum { ADMIN_DONE, ADMIN_MORE, ADMIN_ERASE, ADMIN_DROP } next;
+    enum admin_next { ADMIN_DONE, ADMIN_MORE, ADMIN_ERASE, ADMIN_DROP } next;
     size_t listed;      /* domains */
     struct buf after;   /* the last address listed */
     account_id account; /* to be erased, or to be logged out */

@@ -145,6 +145,7 @@ type = IMAP
 remotehost = localhost
 remoteport = {thurn.imaps_port}
 ssl = yes
+usecompression = yes
 sslcacertfile = {thurn.dir}/chain.pem
 remoteuser = alice@example.test
 remotepass = {PASSWORD}

@@ -276,6 +276,7 @@ def test_impossible_literals_tags_and_parentheses_are_refused(make_thurn):
     assert t.imap().select("INBOX")[0] == "OK"
 
 
+@pytest.mark.heavy
 def test_a_hundred_thousand_pipelined_commands_are_answered_in_bounded_memory(thurn):
     many = 100_000
     r, other = thurn.raw(), thurn.imap()
@@ -296,6 +297,7 @@ def test_a_hundred_thousand_pipelined_commands_are_answered_in_bounded_memory(th
     other.logout()
 
 
+@pytest.mark.heavy
 def test_a_hundred_thousand_pipelined_commands_whose_answers_nobody_reads_wait(make_thurn):
     t = make_thurn({"write_timeout": '"2 s"'})
     r = t.raw()

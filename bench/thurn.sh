@@ -1,9 +1,11 @@
 #!/bin/bash
 # Thurn as a peer of the benchmarks: thurn.sh start [--keep]|stop|pids
 #
-# Starts the release build on loopback: IMAP 30143, IMAPS 30993, LMTP 30024, SMTP 30025, submission
-# 30587 (STARTTLS) and 30465 (TLS). Accounts user1 to userN of the domain "localhost", password "secret".
+# Starts the release build on loopback, on PEER_BASE plus: IMAP 143, IMAPS 993, LMTP 24, SMTP 25,
+# submission 587 (STARTTLS) and 465 (TLS). Accounts user1 to userN of the domain "localhost",
+# password "secret".
 #
+#   PEER_BASE       the port base                       (30000)
 #   PEER_USERS      number of accounts                  (1000)
 #   PEER_ROOT       where the data directory is made    (${TMPDIR:-/tmp}/mailbench-peers)
 #   PEER_FRONTENDS  frontend processes                  (1)

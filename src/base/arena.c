@@ -1,6 +1,6 @@
 #include "base/base.h"
 
-enum { ARENA_BLOCK = 4096, ARENA_ALIGN = 16 };
+enum { ARENA_BLOCK = 4096, ARENA_ALIGN = 16, ARENA_KEPT = 64 * 1024 };
 
 struct arena_block {
     struct arena_block *older;
@@ -21,6 +21,22 @@ void arena_free(struct arena *a)
     }
     a->blocks = NULL;
     a->used = 0;
+}
+
+void arena_clear(struct arena *a)
+{
+    struct arena_block *b = a->blocks;
+#ifdef THURN_ARENA_MALLOC
+    bool keep = false;
+#else
+    bool keep = b && !b->older && b->size <= ARENA_KEPT;
+#endif
+    if (!keep) {
+        arena_free(a);
+        return;
+    }
+    memset(b->bytes, 0, b->used);
+    b->used = a->used = 0;
 }
 
 static struct arena_block *arena_block_add(struct arena *a, size_t size)

@@ -18,6 +18,8 @@ struct arena {
 void arena_init(struct arena *a, size_t budget);
 /* Frees everything; the arena is empty and usable again, with the same budget. */
 void arena_free(struct arena *a);
+/* Everything that was handed out is forgotten; memory is kept for the next time if it is little. */
+void arena_clear(struct arena *a);
 /* Bytes aligned for any type, zeroed; NULL if the budget or the memory is used up.
  * Valid until arena_free. */
 MUST_CHECK void *arena_alloc(struct arena *a, size_t n);

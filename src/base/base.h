@@ -2,8 +2,9 @@
  * base: what every other folder of Thurn stands on.
  *
  * Slices and the cursor that reads untrusted bytes, growing buffers, arenas with a budget,
- * errors by value, one type per kind of number, clocks, logging, and two containers. It calls
- * libc and OpenSSL's hashes and random numbers, knows nothing of mail, and never blocks.
+ * errors by value, one type per kind of number, clocks, logging, two containers, and a reader of
+ * protobuf messages. It calls libc and OpenSSL's hashes and random numbers, knows nothing of mail,
+ * and never blocks.
  *
  * This is the first include of every file: it brings the standard headers and then makes the
  * C string functions that overflow or lose errors unusable.
@@ -46,6 +47,7 @@
 #include "base/wait_once.h"
 #include "base/codec.h"
 #include "base/log.h"
+#include "base/unpack.h"
 
 /* With optimization glibc makes macros of some of them for clang, which cannot be poisoned. */
 #if !(defined(__clang__) && defined(__OPTIMIZE__))

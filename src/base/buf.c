@@ -1,7 +1,6 @@
 #include "base/base.h"
 
 enum { BUF_FIRST = 256 };
-static const size_t BUF_MAX_DEFAULT = (size_t)1 << 30;
 
 void buf_free(struct buf *b)
 {
@@ -80,18 +79,13 @@ struct err buf_err(const struct buf *b)
     return b->bad ? err_make(E_LIMIT, "buffer full") : OK;
 }
 
-void buf_put(struct buf *b, struct str s)
+void buf_put_slow(struct buf *b, struct str s)
 {
     uint8_t *p = s.n ? buf_room(b, s.n) : NULL;
     if (!p)
         return;
     memcpy(p, s.p, s.n);
     b->n += s.n;
-}
-
-void buf_byte(struct buf *b, uint8_t c)
-{
-    buf_put(b, str_of(&c, 1));
 }
 
 static void buf_le(struct buf *b, uint64_t v, size_t n)

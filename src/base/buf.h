@@ -5,13 +5,15 @@
 #ifndef THURN_BASE_BUF_H
 #define THURN_BASE_BUF_H
 
+static const size_t BUF_MAX_DEFAULT = (size_t)1 << 30;
+
 struct buf {
-    uint8_t *p;  /* content begins at p + off */
-    size_t off;  /* consumed */
-    size_t n;    /* length of the content */
-    size_t cap;  /* allocated */
-    size_t max;  /* the most the content may become; 0 means 1 GB */
-    bool bad;    /* something did not fit */
+    uint8_t *p; /* content begins at p + off */
+    size_t off; /* consumed */
+    size_t n;   /* length of the content */
+    size_t cap; /* allocated */
+    size_t max; /* the most the content may become; 0 means 1 GB */
+    bool bad;   /* something did not fit */
 };
 
 /* For CLEANUP(buf_free). */
@@ -34,8 +36,26 @@ void buf_cut(struct buf *b, size_t n);
 /* E_LIMIT if something did not fit. */
 MUST_CHECK struct err buf_err(const struct buf *b);
 
-void buf_put(struct buf *b, struct str s);
-void buf_byte(struct buf *b, uint8_t c);
+void buf_put_slow(struct buf *b, struct str s);
+/* How many bytes can be added without a look at the memory. */
+static inline size_t buf_ready(const struct buf *b)
+{
+    size_t max = b->max ? b->max : BUF_MAX_DEFAULT;
+    return b->bad || b->n > max ? 0 : MIN(b->cap - b->off - b->n, max - b->n);
+}
+static inline void buf_put(struct buf *b, struct str s)
+{
+    if (s.n > buf_ready(b)) {
+        buf_put_slow(b, s);
+    } else if (s.n) {
+        memcpy(b->p + b->off + b->n, s.p, s.n);
+        b->n += s.n;
+    }
+}
+static inline void buf_byte(struct buf *b, uint8_t c)
+{
+    buf_put(b, str_of(&c, 1));
+}
 void buf_u16le(struct buf *b, uint16_t v);
 void buf_u32le(struct buf *b, uint32_t v);
 void buf_u64le(struct buf *b, uint64_t v);

@@ -3,7 +3,6 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/sha.h>
 
 static const char base64_digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -73,9 +72,46 @@ void hex_encode(struct buf *out, struct str in)
     }
 }
 
+/* The one-shot function of OpenSSL 3 looks the algorithm up by name, under a lock, at each call. */
+static const EVP_MD *sha256_md(void)
+{
+    static _Atomic(EVP_MD *) shared; /* for the life of the process */
+    EVP_MD *md = atomic_load_explicit(&shared, memory_order_acquire), *made;
+    if (md)
+        return md;
+    made = EVP_MD_fetch(NULL, "SHA256", NULL);
+    check(made != NULL);
+    if (atomic_compare_exchange_strong(&shared, &md, made))
+        return made;
+    EVP_MD_free(made);
+    return md;
+}
+
 void sha256(struct str in, uint8_t out[SHA256_LEN])
 {
-    check(SHA256(in.n ? in.p : (const uint8_t *)"", in.n, out) != NULL);
+    check(EVP_Digest(in.n ? in.p : (const uint8_t *)"", in.n, out, NULL, sha256_md(), NULL) == 1);
+}
+
+void sha256_add(struct sha256_run *r, struct str piece)
+{
+    if (!r->state) {
+        r->state = EVP_MD_CTX_new();
+        check(r->state && EVP_DigestInit_ex(r->state, sha256_md(), NULL) == 1);
+    }
+    check(EVP_DigestUpdate(r->state, piece.p, piece.n) == 1);
+}
+
+void sha256_end(struct sha256_run *r, uint8_t out[SHA256_LEN])
+{
+    sha256_add(r, STR(""));
+    check(EVP_DigestFinal_ex(r->state, out, NULL) == 1);
+    sha256_free(r);
+}
+
+void sha256_free(struct sha256_run *r)
+{
+    EVP_MD_CTX_free(r->state);
+    r->state = NULL;
 }
 
 void hmac_sha256(struct str key, struct str in, uint8_t out[SHA256_LEN])

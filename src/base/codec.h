@@ -13,5 +13,13 @@ void sha256(struct str in, uint8_t out[SHA256_LEN]);
 void hmac_sha256(struct str key, struct str in, uint8_t out[SHA256_LEN]);
 /* Whether both are the same, in a time that depends on their lengths only. */
 bool same_secret(struct str a, struct str b);
+/* The same of bytes that come in pieces. Starts as {0}. */
+struct sha256_run {
+    void *state; /* OpenSSL's */
+};
+void sha256_add(struct sha256_run *r, struct str piece);
+/* Begins anew from here. */
+void sha256_end(struct sha256_run *r, uint8_t out[SHA256_LEN]);
+void sha256_free(struct sha256_run *r);
 
 #endif

@@ -11,26 +11,6 @@ bool cur_fail(struct cur *c)
     return false;
 }
 
-uint8_t cur_byte(struct cur *c)
-{
-    if (cur_left(c) == 0) {
-        c->bad = true;
-        return 0;
-    }
-    return c->s.p[c->at++];
-}
-
-struct str cur_take(struct cur *c, size_t n)
-{
-    if (n > cur_left(c)) {
-        c->bad = true;
-        return (struct str){NULL, 0};
-    }
-    struct str s = str_sub(c->s, c->at, c->at + n);
-    c->at += n;
-    return s;
-}
-
 struct str cur_rest(struct cur *c)
 {
     return cur_take(c, cur_left(c));
@@ -128,7 +108,7 @@ uint64_t cur_u64le(struct cur *c)
     return cur_le(c, 8);
 }
 
-uint64_t cur_varint(struct cur *c)
+uint64_t cur_varint_long(struct cur *c)
 {
     uint64_t v = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {

@@ -38,8 +38,23 @@ static inline int cur_peek_at(const struct cur *c, size_t ahead)
 {
     return cur_left(c) > ahead ? c->s.p[c->at + ahead] : -1;
 }
-uint8_t cur_byte(struct cur *c);
-struct str cur_take(struct cur *c, size_t n);
+static inline uint8_t cur_byte(struct cur *c)
+{
+    if (cur_left(c))
+        return c->s.p[c->at++];
+    c->bad = true;
+    return 0;
+}
+static inline struct str cur_take(struct cur *c, size_t n)
+{
+    if (n > cur_left(c)) {
+        c->bad = true;
+        return (struct str){NULL, 0};
+    }
+    struct str s = {n ? c->s.p + c->at : NULL, n};
+    c->at += n;
+    return s;
+}
 struct str cur_rest(struct cur *c);
 void cur_skip(struct cur *c, size_t n);
 /* Takes `b` if it is next. Never sets `bad`. */
@@ -60,6 +75,10 @@ uint64_t cur_decimal(struct cur *c, uint64_t max);
 uint16_t cur_u16le(struct cur *c);
 uint32_t cur_u32le(struct cur *c);
 uint64_t cur_u64le(struct cur *c);
-uint64_t cur_varint(struct cur *c);
+uint64_t cur_varint_long(struct cur *c);
+static inline uint64_t cur_varint(struct cur *c)
+{
+    return cur_left(c) && c->s.p[c->at] < 0x80 ? c->s.p[c->at++] : cur_varint_long(c);
+}
 
 #endif

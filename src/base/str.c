@@ -5,13 +5,6 @@ struct str str_c(const char *s)
     return s ? str_of(s, strlen(s)) : (struct str){NULL, 0};
 }
 
-struct str str_sub(struct str s, size_t from, size_t to)
-{
-    to = MIN(to, s.n);
-    from = MIN(from, to);
-    return from == to ? (struct str){NULL, 0} : (struct str){s.p + from, to - from};
-}
-
 bool str_eq(struct str a, struct str b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);

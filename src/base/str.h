@@ -10,9 +10,12 @@ struct str {
 };
 
 /* A slice of a string literal, without its NUL. */
-#define STR(lit)      ((struct str){(const uint8_t *)("" lit), sizeof(lit) - 1})
+#define STR(lit) ((struct str){(const uint8_t *)("" lit), sizeof(lit) - 1})
 /* The same as an initializer of static data. */
-#define STR_INIT(lit) {(const uint8_t *)(lit), sizeof(lit) - 1}
+#define STR_INIT(lit)                                                                              \
+    {                                                                                              \
+        (const uint8_t *)(lit), sizeof(lit) - 1                                                    \
+    }
 /* For "%.*s" in a log or an error text; cut at 1 KB. */
 #define STR_FMT(s) (int)MIN((s).n, 1024), (const char *)(s).p
 
@@ -23,7 +26,12 @@ static inline struct str str_of(const void *p, size_t n)
 /* The bytes of a C string, which must outlive the slice; NULL is empty. */
 struct str str_c(const char *s);
 /* From byte `from` (inclusive) to `to` (exclusive), both clamped to the slice. */
-struct str str_sub(struct str s, size_t from, size_t to);
+static inline struct str str_sub(struct str s, size_t from, size_t to)
+{
+    to = MIN(to, s.n);
+    from = MIN(from, to);
+    return from == to ? (struct str){NULL, 0} : (struct str){s.p + from, to - from};
+}
 static inline struct str str_skip(struct str s, size_t n)
 {
     return str_sub(s, n, s.n);

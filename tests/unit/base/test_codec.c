@@ -73,6 +73,26 @@ static void hex_and_sha256_are_right(void **state)
     assert_true(str_eq(buf_str(&b), STR("e3b0c442")));
 }
 
+static void a_hash_of_pieces_is_that_of_the_whole(void **state)
+{
+    uint8_t text[300], whole[SHA256_LEN], pieces[SHA256_LEN];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (uint8_t)i;
+    sha256(str_of(text, sizeof text), whole);
+    struct sha256_run run = {0};
+    for (size_t piece = 1; piece <= sizeof text; piece += 37) {
+        for (struct str rest = str_of(text, sizeof text); rest.n; rest = str_skip(rest, piece))
+            sha256_add(&run, str_sub(rest, 0, piece));
+        sha256_end(&run, pieces);
+        assert_memory_equal(whole, pieces, sizeof whole);
+    }
+    sha256((struct str){0}, whole);
+    sha256_end(&run, pieces);
+    assert_memory_equal(whole, pieces, sizeof whole);
+    sha256_add(&run, STR("given up"));
+    sha256_free(&run);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -81,6 +101,7 @@ int main(void)
         cmocka_unit_test(base64_that_is_not_strict_is_refused),
         cmocka_unit_test(base64_stops_at_the_buffers_limit),
         cmocka_unit_test(hex_and_sha256_are_right),
+        cmocka_unit_test(a_hash_of_pieces_is_that_of_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,6 +38,24 @@ static void an_arena_stops_at_its_budget(void **state)
     assert_null(arena_alloc(&a, 0));
 }
 
+static void a_cleared_arena_gives_zeroed_memory_again(void **state)
+{
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, 200 * 1000);
+    for (unsigned round = 0; round < 4; round++) {
+        for (size_t n = 1; n < (round == 2 ? 100000 : 3000); n *= 3) {
+            uint8_t *p = arena_alloc(&a, n);
+            assert_non_null(p);
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal(p[i], 0);
+            memset(p, 0xAA, n);
+        }
+        arena_clear(&a);
+        assert_int_equal(a.used, 0);
+    }
+    assert_non_null(arena_alloc(&a, 200 * 1000)); /* the whole budget */
+}
+
 static void copies_in_an_arena_are_independent(void **state)
 {
     struct arena a CLEANUP(arena_free);
@@ -175,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_arena_gives_zeroed_aligned_memory_within_its_budget),
         cmocka_unit_test(an_arena_stops_at_its_budget),
+        cmocka_unit_test(a_cleared_arena_gives_zeroed_memory_again),
         cmocka_unit_test(copies_in_an_arena_are_independent),
         cmocka_unit_test(a_map_remembers_what_an_array_would),
         cmocka_unit_test(numbers_can_be_keys),

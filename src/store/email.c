@@ -11,7 +11,7 @@ struct err txn_email_get(struct txn *t, email_id id, struct txn_email **out)
     struct txn_email *e = txn_email_known(t, id);
     if (!e) {
         Thurn__StoredEmail *pb;
-        TRY(snap_email(txn_snap(t), id, &t->arena, &pb));
+        TRY(snap_email_whole(txn_snap(t), id, &t->arena, &pb));
         e = arena_new(&t->arena, struct txn_email);
         if (!e)
             return err_make(E_LIMIT, "too many emails in one transaction");

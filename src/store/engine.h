@@ -97,9 +97,23 @@ MUST_CHECK struct err view_scan_down(struct view *v, struct str from, struct str
                                      bool (*each)(struct str key, struct str value, void *arg),
                                      void *arg);
 
-/* Bytes of a body from the log. E_CORRUPT if the record there is not the one meant. */
+/* Single keys that mostly follow one another: each is found from where the one before stands. A
+ * walk must be freed before its view. */
+struct key_walk;
+struct key_walk *view_walk(struct view *v);
+void key_walk_free(struct key_walk *w); /* NULL is fine */
+/* E_NOTFOUND; the value is valid until the next call. */
+MUST_CHECK struct err key_walk_get(struct key_walk *w, struct str key, struct str *out);
+
+/* Bytes of a body from the log, and the hash that all its bytes have. E_CORRUPT if the record there
+ * is not the one meant; the bytes themselves are not looked at. */
 MUST_CHECK struct err engine_body_read(struct engine *e, const Thurn__BodyPlace *place,
-                                       uint64_t offset, uint8_t *out, size_t n);
+                                       uint64_t offset, uint8_t *out, size_t n,
+                                       uint8_t out_hash[SHA256_LEN]);
+/* The whole body as the content of the buffer, in one read; E_CORRUPT also if it does not match its
+ * hash. */
+MUST_CHECK struct err engine_body_load(struct engine *e, const Thurn__BodyPlace *place,
+                                       struct buf *out);
 /* Reads the whole body and compares its hash: for the check. */
 MUST_CHECK struct err engine_body_verify(struct engine *e, const Thurn__BodyPlace *place);
 /* One step of rewriting segments that are mostly dead, which otherwise happens in the background:

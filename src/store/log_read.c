@@ -75,31 +75,67 @@ struct err segment_file_get(struct engine *e, uint64_t number, struct segment_fi
     return err;
 }
 
-/* Whether the record at the place is the body meant. */
-static struct err check_record(struct engine *e, int fd, const Thurn__BodyPlace *place,
+/* Whether these bytes are the header of the body meant. */
+static struct err check_header(struct str bytes, const Thurn__BodyPlace *place,
                                struct record_header *out)
 {
-    uint8_t bytes[RECORD_HEADER];
-    TRY(disk_read(e->disk, fd, bytes, sizeof bytes, place->offset));
-    if (record_header_get(str_of(bytes, sizeof bytes), out).code || out->kind != RECORD_BODY ||
+    if (record_header_get(bytes, out).code || out->kind != RECORD_BODY ||
         out->plain != place->length || body_short_hash(out->hash) != place->hash)
         return err_make(E_CORRUPT, "another record than the body meant");
     return OK;
 }
 
+static struct err check_bytes(struct str body, const struct record_header *h)
+{
+    uint8_t hash[SHA256_LEN];
+    sha256(body, hash);
+    return memcmp(hash, h->hash, sizeof hash) == 0
+               ? OK
+               : err_make(E_CORRUPT, "the body does not match its checksum");
+}
+
+static struct err read_range(struct engine *e, int fd, const Thurn__BodyPlace *place,
+                             uint64_t offset, uint8_t *out, size_t n, struct record_header *h)
+{
+    uint8_t header[RECORD_HEADER];
+    TRY(disk_read(e->disk, fd, header, sizeof header, place->offset));
+    TRY(check_header(str_of(header, sizeof header), place, h));
+    return disk_read(e->disk, fd, out, n, place->offset + RECORD_HEADER + offset);
+}
+
 struct err engine_body_read(struct engine *e, const Thurn__BodyPlace *place, uint64_t offset,
-                            uint8_t *out, size_t n)
+                            uint8_t *out, size_t n, uint8_t out_hash[SHA256_LEN])
 {
     struct record_header h;
     struct segment_file *f;
     if (offset > place->length || n > place->length - offset)
         return err_make(E_INVALID, "range outside the body");
     TRY(segment_file_get(e, place->segment, &f));
-    struct err err = check_record(e, f->fd, place, &h);
-    if (!err.code)
-        err = disk_read(e->disk, f->fd, out, n, place->offset + RECORD_HEADER + offset);
+    struct err err = read_range(e, f->fd, place, offset, out, n, &h);
     segment_file_put(e, f);
+    if (err.code == E_OK)
+        memcpy(out_hash, h.hash, sizeof h.hash);
     return err;
+}
+
+struct err engine_body_load(struct engine *e, const Thurn__BodyPlace *place, struct buf *out)
+{
+    struct record_header h;
+    struct segment_file *f;
+    size_t n;
+    buf_clear(out);
+    bool fits = !__builtin_add_overflow(place->length, (size_t)RECORD_HEADER, &n);
+    uint8_t *p = fits ? buf_room(out, n) : NULL;
+    if (!p)
+        return err_make(E_LIMIT, "no memory for a body");
+    TRY(segment_file_get(e, place->segment, &f));
+    struct err err = disk_read(e->disk, f->fd, p, n, place->offset);
+    segment_file_put(e, f);
+    TRY(err);
+    TRY(check_header(str_of(p, RECORD_HEADER), place, &h));
+    buf_added(out, n);
+    buf_consume(out, RECORD_HEADER);
+    return check_bytes(buf_str(out), &h);
 }
 
 struct err segment_body_load(struct engine *e, uint64_t segment, uint64_t offset, uint64_t length,
@@ -107,7 +143,7 @@ struct err segment_body_load(struct engine *e, uint64_t segment, uint64_t offset
 {
     struct record_header h;
     struct segment_file *f;
-    uint8_t bytes[RECORD_HEADER], hash[SHA256_LEN];
+    uint8_t bytes[RECORD_HEADER];
     TRY(segment_file_get(e, segment, &f));
     struct err err = disk_read(e->disk, f->fd, bytes, sizeof bytes, offset);
     if (!err.code && (record_header_get(str_of(bytes, sizeof bytes), &h).code ||
@@ -122,10 +158,7 @@ struct err segment_body_load(struct engine *e, uint64_t segment, uint64_t offset
     segment_file_put(e, f);
     TRY(err);
     buf_added(out, (size_t)length);
-    sha256(buf_str(out), hash);
-    return memcmp(hash, h.hash, sizeof hash) == 0
-               ? OK
-               : err_make(E_CORRUPT, "the body does not match its checksum");
+    return check_bytes(buf_str(out), &h);
 }
 
 struct err engine_body_verify(struct engine *e, const Thurn__BodyPlace *place)

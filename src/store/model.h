@@ -80,6 +80,9 @@ MUST_CHECK struct err row_unpack(const ProtobufCMessageDescriptor *type, struct 
 /* The same for a message that names no account. */
 MUST_CHECK struct err row_unpack_any(const ProtobufCMessageDescriptor *type, struct str packed,
                                      struct arena *a, void *out_message);
+/* The same without a copy: valid as long as `packed` is, unknown fields are dropped. */
+MUST_CHECK struct err row_borrow(const ProtobufCMessageDescriptor *type, struct str packed,
+                                 account_id account, struct arena *a, void *out_message);
 void row_pack(struct buf *out, const void *message);
 /* Packs under the key. */
 void row_put(struct batch *b, const struct key *k, const void *message);
@@ -96,17 +99,27 @@ struct entries;
 
 /* -- snapshots -- */
 
+/* Keys of one kind that may be asked for in order: from the second neighbour on they are walked. */
+struct near_keys {
+    uint64_t last;
+    struct key_walk *walk;
+};
 struct snap {
     struct account *account;
     struct view *view;
     struct arena arena; /* the head */
     const Thurn__AccountHead *head;
     struct entries *entries; /* of the mailbox that was read last */
-    bool place_known;
-    uint64_t place_body;
+    struct near_keys emails, bodies;
+    uint64_t place_body; /* 0: none */
     Thurn__BodyPlace place;
+    struct buf body;      /* bytes of place_body, if it is small and has been read */
+    struct arena scratch; /* of one call */
 };
 struct snap *snap_open_txn(struct account *a);
+/* With its unknown fields, to be written again. */
+MUST_CHECK struct err snap_email_whole(struct snap *s, email_id id, struct arena *a,
+                                       Thurn__StoredEmail **out);
 
 /* -- entries in columns (entry_block.c): pure functions on bytes -- */
 

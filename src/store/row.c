@@ -55,6 +55,20 @@ struct err row_unpack(const ProtobufCMessageDescriptor *type, struct str packed,
     return OK;
 }
 
+struct err row_borrow(const ProtobufCMessageDescriptor *type, struct str packed, account_id account,
+                      struct arena *a, void *out_message)
+{
+    ProtobufCMessage *m;
+    struct err e = pb_borrow(a, type, packed, 0, &m);
+    if (e.code == E_INVALID)
+        return err_make(E_CORRUPT, "a stored record cannot be unpacked");
+    TRY(e);
+    if (row_account(type, m) != account.v)
+        return err_make(E_CORRUPT, "a stored record belongs to another account");
+    *(ProtobufCMessage **)out_message = m;
+    return OK;
+}
+
 void row_pack(struct buf *out, const void *message)
 {
     const ProtobufCMessage *m = message;

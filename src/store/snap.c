@@ -5,6 +5,7 @@ static struct snap *snap_new(struct account *a)
     struct snap *s = mem_alloc(sizeof *s);
     s->account = a;
     arena_init(&s->arena, ARENA_OWN);
+    arena_init(&s->scratch, ARENA_OWN);
     /* The directory has no bodies, and keeps its snapshots for long. */
     s->view = a->id.v == ACCOUNT_SYSTEM.v ? view_open_keys(a->store->engine)
                                           : view_open(a->store->engine);
@@ -39,6 +40,10 @@ void snap_close(struct snap *s)
     if (!s)
         return;
     entries_free(s->entries);
+    key_walk_free(s->emails.walk);
+    key_walk_free(s->bodies.walk);
+    buf_free(&s->body);
+    arena_free(&s->scratch);
     view_close(s->view);
     arena_free(&s->arena);
     free(s);
@@ -185,14 +190,50 @@ struct err snap_subscriptions(struct snap *s, struct arena *a, struct str **out,
 
 /* ---------------------------------------------------------------------------- emails */
 
+/* As many ids further on a key is still near: expunged emails leave gaps. */
+enum { NEAR = 8 };
+
+/* The value of a key of a kind that is numbered, in the arena. */
+static struct err near_get(struct snap *s, struct near_keys *near, enum key_kind kind, uint64_t id,
+                           struct arena *a, struct str *out)
+{
+    struct key k;
+    key_of_u64(&k, s->account->id, kind, id);
+    bool walks = near->last && id > near->last && id - near->last <= NEAR;
+    near->last = id;
+    if (!walks && !near->walk)
+        return view_get(s->view, key_str(&k), a, out);
+    if (!near->walk)
+        near->walk = view_walk(s->view);
+    struct str value;
+    TRY(key_walk_get(near->walk, key_str(&k), &value));
+    *out = str_dup(a, value);
+    return value.n && !out->p ? err_make(E_LIMIT, "no room for a value of the index") : OK;
+}
+
+static struct err email_check_id(const Thurn__StoredEmail *e, email_id id)
+{
+    return e->id == id.v ? OK : err_make(E_CORRUPT, "an email stands under another id");
+}
+
 struct err snap_email(struct snap *s, email_id id, struct arena *a, Thurn__StoredEmail **out)
+{
+    struct str packed;
+    Thurn__StoredEmail *e;
+    TRY(near_get(s, &s->emails, KEY_EMAIL, id.v, a, &packed));
+    TRY(row_borrow(&thurn__stored_email__descriptor, packed, s->account->id, a, &e));
+    TRY(email_check_id(e, id));
+    *out = e;
+    return OK;
+}
+
+struct err snap_email_whole(struct snap *s, email_id id, struct arena *a, Thurn__StoredEmail **out)
 {
     struct key k;
     key_of_u64(&k, s->account->id, KEY_EMAIL, id.v);
     Thurn__StoredEmail *e;
     TRY(row_get(s->view, &k, &thurn__stored_email__descriptor, s->account->id, a, &e));
-    if (e->id != id.v)
-        return err_make(E_CORRUPT, "an email stands under another id");
+    TRY(email_check_id(e, id));
     *out = e;
     return OK;
 }
@@ -216,32 +257,79 @@ struct err snap_email_text(struct snap *s, email_id id, struct arena *a, struct 
     return OK;
 }
 
+enum { BODY_SMALL = 16 * 1024 };
+
 /* Where the body lies; the last one is remembered, for a client that fetches piece by piece. */
 static struct err snap_place(struct snap *s, uint64_t body)
 {
-    if (s->place_known && s->place_body == body)
+    if (s->place_body == body)
         return OK;
-    struct key k;
-    key_of_u64(&k, s->account->id, KEY_BODY, body);
-    struct arena a;
-    arena_init(&a, ARENA_OWN);
+    struct str packed;
     Thurn__BodyPlace *place;
-    struct err result =
-        row_get(s->view, &k, &thurn__body_place__descriptor, s->account->id, &a, &place);
-    if (result.code == E_OK) {
-        s->place = *place;
-        s->place.base.n_unknown_fields = 0;
-        s->place.base.unknown_fields = NULL;
-        s->place_body = body;
-        s->place_known = true;
+    arena_clear(&s->scratch);
+    struct err result = near_get(s, &s->bodies, KEY_BODY, body, &s->scratch, &packed);
+    if (result.code == E_NOTFOUND)
+        return err_make(E_CORRUPT, "the body of an email is missing");
+    TRY(result);
+    TRY(row_borrow(&thurn__body_place__descriptor, packed, s->account->id, &s->scratch, &place));
+    s->place = *place;
+    s->place_body = body;
+    buf_clear(&s->body);
+    return OK;
+}
+
+void content_proof_free(struct content_proof *p)
+{
+    sha256_free(&p->run);
+    *p = (struct content_proof){0};
+}
+
+/* Takes account of what has been read of a large body; at its end all of it must have been what was
+ * stored. */
+static struct err proof_add(struct content_proof *p, const struct snap *s, uint64_t offset,
+                            struct str bytes, const uint8_t expected[SHA256_LEN])
+{
+    if (offset == 0) {
+        content_proof_free(p);
+        p->body = s->place_body;
+    } else if (p->body != s->place_body || p->at != offset) {
+        p->body = 0; /* it is not read from end to end */
+        return OK;
     }
-    arena_free(&a);
-    return result.code == E_NOTFOUND ? err_make(E_CORRUPT, "the body of an email is missing")
-                                     : result;
+    sha256_add(&p->run, bytes);
+    p->at = offset + bytes.n;
+    if (p->at < s->place.length)
+        return OK;
+    uint8_t hash[SHA256_LEN];
+    sha256_end(&p->run, hash);
+    p->body = 0;
+    return memcmp(hash, expected, sizeof hash) == 0
+               ? OK
+               : err_make(E_CORRUPT, "the body does not match its checksum");
+}
+
+static struct err snap_body(struct snap *s, uint64_t offset, uint8_t *out, size_t n,
+                            struct content_proof *proof)
+{
+    struct engine *engine = s->account->store->engine;
+    if (s->place.length > BODY_SMALL) {
+        uint8_t hash[SHA256_LEN];
+        TRY(engine_body_read(engine, &s->place, offset, out, n, hash));
+        return proof_add(proof, s, offset, str_of(out, n), hash);
+    }
+    if (s->body.n == 0) {
+        struct err result = engine_body_load(engine, &s->place, &s->body);
+        if (result.code != E_OK) {
+            buf_clear(&s->body);
+            return result;
+        }
+    }
+    str_copy_to(out, str_sub(buf_str(&s->body), (size_t)offset, (size_t)offset + n));
+    return OK;
 }
 
 static struct err snap_piece(struct snap *s, const Thurn__Piece *p, uint64_t offset, uint8_t *out,
-                             size_t n)
+                             size_t n, struct content_proof *proof)
 {
     if (!p->body) {
         memcpy(out, p->head.data + offset, n);
@@ -251,11 +339,11 @@ static struct err snap_piece(struct snap *s, const Thurn__Piece *p, uint64_t off
     uint64_t end;
     if (__builtin_add_overflow(p->offset, p->length, &end) || end > s->place.length)
         return err_make(E_CORRUPT, "an email reaches beyond its body");
-    return engine_body_read(s->account->store->engine, &s->place, p->offset + offset, out, n);
+    return snap_body(s, p->offset + offset, out, n, proof);
 }
 
-struct err snap_content(struct snap *s, const Thurn__StoredEmail *e, uint64_t offset, uint8_t *out,
-                        size_t n)
+struct err snap_content_next(struct snap *s, const Thurn__StoredEmail *e, uint64_t offset,
+                             uint8_t *out, size_t n, struct content_proof *proof)
 {
     for (size_t i = 0; i < e->n_content && n; i++) {
         const Thurn__Piece *p = e->content[i];
@@ -265,12 +353,21 @@ struct err snap_content(struct snap *s, const Thurn__StoredEmail *e, uint64_t of
             continue;
         }
         size_t here = (size_t)MIN((uint64_t)n, length - offset);
-        TRY(snap_piece(s, p, offset, out, here));
+        TRY(snap_piece(s, p, offset, out, here, proof));
         out += here;
         n -= here;
         offset = 0;
     }
     return n ? err_make(E_INVALID, "beyond the end of the email") : OK;
+}
+
+struct err snap_content(struct snap *s, const Thurn__StoredEmail *e, uint64_t offset, uint8_t *out,
+                        size_t n)
+{
+    struct content_proof proof = {0};
+    struct err result = snap_content_next(s, e, offset, out, n, &proof);
+    content_proof_free(&proof);
+    return result;
 }
 
 /* ------------------------------------------------------------- free keys, done requests */

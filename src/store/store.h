@@ -210,15 +210,29 @@ MUST_CHECK struct err snap_expunged(struct snap *s, mailbox_id m, modseq since,
                                     void (*each)(const struct entry *e, modseq at, void *arg),
                                     void *arg);
 
-/* The email of an entry, unpacked into the arena, record still packed. */
+/* The email of an entry, in the arena, its record still packed. Emails that arrived one after the
+ * other are found quickest in that order. */
 MUST_CHECK struct err snap_email(struct snap *s, email_id id, struct arena *a,
                                  Thurn__StoredEmail **out);
 /* The decoded text that the scanner made; empty if it made none. */
 MUST_CHECK struct err snap_email_text(struct snap *s, email_id id, struct arena *a,
                                       struct str *out);
-/* Bytes [offset, offset + n) of the content, all of which must exist, into `out`. */
+/* Bytes [offset, offset + n) of the content, all of which must exist, into `out`. E_CORRUPT if what
+ * is stored is damaged: bodies up to 16 KB are compared with their checksum whenever a byte of them
+ * is read, larger ones when they are read whole. */
 MUST_CHECK struct err snap_content(struct snap *s, const Thurn__StoredEmail *e, uint64_t offset,
                                    uint8_t *out, size_t n);
+/* The same for content that is read from its beginning to its end, piece by piece: if a large body
+ * is damaged the last piece fails. The proof goes from call to call, also to another snapshot; it
+ * begins as {0}. */
+struct content_proof {
+    uint64_t body, at; /* what is being read, and how far; 0: nothing */
+    struct sha256_run run;
+};
+void content_proof_free(struct content_proof *p);
+MUST_CHECK struct err snap_content_next(struct snap *s, const Thurn__StoredEmail *e,
+                                        uint64_t offset, uint8_t *out, size_t n,
+                                        struct content_proof *proof);
 
 /* Small values under keys of the caller's choice, for the directory. Keys: 1 to 1024 bytes without
  * NUL. Scanning is in byte order; `each` returns false to stop. */

@@ -138,3 +138,53 @@ struct err view_scan_down(struct view *v, struct str from, struct str to,
     }
     return iterator_give_back(v, it);
 }
+
+/* ------------------------------------------------------------------------------------- walks */
+
+enum { WALK_STEPS = 8 }; /* so many keys further on, seeking is cheaper */
+
+struct key_walk {
+    rocksdb_iterator_t *it;
+};
+
+struct key_walk *view_walk(struct view *v)
+{
+    struct key_walk *w = mem_alloc(sizeof *w);
+    w->it = rocksdb_create_iterator(v->e->index->db, v->read);
+    return w;
+}
+
+void key_walk_free(struct key_walk *w)
+{
+    if (!w)
+        return;
+    rocksdb_iter_destroy(w->it);
+    free(w);
+}
+
+static struct err key_walk_end(struct key_walk *w)
+{
+    char *error = NULL;
+    rocksdb_iter_get_error(w->it, &error);
+    return error ? unreadable(error) : err_make(E_NOTFOUND, "no such key");
+}
+
+struct err key_walk_get(struct key_walk *w, struct str key, struct str *out)
+{
+    int cmp = rocksdb_iter_valid(w->it) ? str_cmp(iterator_key(w->it), key) : 1;
+    for (unsigned step = 0; cmp < 0 && step < WALK_STEPS; step++) {
+        rocksdb_iter_next(w->it);
+        if (!rocksdb_iter_valid(w->it))
+            return key_walk_end(w);
+        cmp = str_cmp(iterator_key(w->it), key);
+        if (cmp > 0)
+            return err_make(E_NOTFOUND, "no such key");
+    }
+    if (cmp) {
+        rocksdb_iter_seek(w->it, text(key.p), key.n);
+        if (!rocksdb_iter_valid(w->it) || !str_eq(iterator_key(w->it), key))
+            return key_walk_end(w);
+    }
+    *out = iterator_value(w->it);
+    return OK;
+}

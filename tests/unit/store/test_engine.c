@@ -402,28 +402,28 @@ static void a_place_that_is_wrong_is_noticed(void **state)
     struct rig *r = *state;
     struct arena a CLEANUP(arena_free);
     arena_init(&a, 4096);
-    uint8_t out[16];
+    uint8_t out[16], hash[SHA256_LEN];
     Thurn__BodyPlace *place;
     assert_ok(rig_open(r));
     struct body *b = body_new(STR("0123456789"));
     assert_ok(commit_body(r->e, STR("b"), b));
     body_unref(b);
     assert_ok(place_now(r->e, STR("b"), &a, &place));
-    assert_ok(engine_body_read(r->e, place, 4, out, 3));
+    assert_ok(engine_body_read(r->e, place, 4, out, 3, hash));
     assert_memory_equal(out, "456", 3);
-    assert_int_equal(engine_body_read(r->e, place, 4, out, 7).code, E_INVALID);
+    assert_int_equal(engine_body_read(r->e, place, 4, out, 7, hash).code, E_INVALID);
     Thurn__BodyPlace bad = *place;
     bad.hash++;
-    assert_int_equal(engine_body_read(r->e, &bad, 0, out, 1).code, E_CORRUPT);
+    assert_int_equal(engine_body_read(r->e, &bad, 0, out, 1, hash).code, E_CORRUPT);
     bad = *place;
     bad.offset += 8;
-    assert_int_equal(engine_body_read(r->e, &bad, 0, out, 1).code, E_CORRUPT);
+    assert_int_equal(engine_body_read(r->e, &bad, 0, out, 1, hash).code, E_CORRUPT);
     bad = *place;
     bad.length++;
-    assert_int_equal(engine_body_read(r->e, &bad, 0, out, 1).code, E_CORRUPT);
+    assert_int_equal(engine_body_read(r->e, &bad, 0, out, 1, hash).code, E_CORRUPT);
     bad = *place;
     bad.segment = 99;
-    assert_int_equal(engine_body_read(r->e, &bad, 0, out, 1).code, E_CORRUPT);
+    assert_int_equal(engine_body_read(r->e, &bad, 0, out, 1, hash).code, E_CORRUPT);
     thurn__body_place__free_unpacked(place, NULL);
 }
 

@@ -203,8 +203,8 @@ static void who_began_to_read_before_can_go_on_reading(void **state)
     view_close(v);
     rewrite(r);
     assert_true(segments(r) <= 2);
-    uint8_t byte;
-    assert_int_equal(engine_body_read(r->e, place, 0, &byte, 1).code, E_CORRUPT);
+    uint8_t byte, hash[SHA256_LEN];
+    assert_int_equal(engine_body_read(r->e, place, 0, &byte, 1, hash).code, E_CORRUPT);
     thurn__body_place__free_unpacked(place, NULL);
     look(r);
 }
@@ -299,9 +299,9 @@ static void what_is_damaged_is_not_copied_and_stays(void **state)
     bool worked = true;
     while (worked)
         (void)!engine_rewrite(r->e, &worked).code;
-    uint8_t byte;
+    uint8_t byte, hash[SHA256_LEN];
     assert_ok(
-        engine_body_read(r->e, place, 0, &byte, 1)); /* it is all there, for who can mend it */
+        engine_body_read(r->e, place, 0, &byte, 1, hash)); /* it is all there, for who can mend it */
     thurn__body_place__free_unpacked(place, NULL);
     for (uint32_t n = 16; n < BODIES; n += 8)
         assert_true(body_is(r->e, key_n(n), bytes_n(n, BYTES)));

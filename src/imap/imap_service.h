@@ -82,6 +82,9 @@ enum imap_run {
  * promised those bytes, so its connection must be ended. */
 enum imap_run imap_session_run(struct imap_session *s, struct frame *f,
                                const struct imap_scanned *scanned);
+/* After IMAP_RUN_YIELD, if the request has to wait for its client: it keeps no snapshot meanwhile.
+ */
+void imap_session_rest(struct imap_session *s);
 /* Drops what an unfinished request holds (the connection is gone). */
 void imap_session_cancel(struct imap_session *s);
 

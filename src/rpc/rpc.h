@@ -109,6 +109,8 @@ static inline uint64_t rpc_append_limit(uint64_t message_limit)
 {
     return MIN(message_limit, (uint64_t)UINT32_MAX / 2) * 2;
 }
+/* The number of Email.fields, which is passed over by who needs structure and envelope only. */
+enum { EMAIL_FIELDS = 4 };
 
 /* A bytes field that borrows a slice; the slice must outlive the message. */
 static inline ProtobufCBinaryData pb_bytes(struct str s)

@@ -33,6 +33,7 @@ struct fetching {
     struct section_range sections[FETCH_SECTIONS];
     size_t n_sections, section;
     uint64_t section_at;
+    struct content_proof proof;
     /* Messages up to this UID have been marked; those that were not \Seen before are in `seen`. */
     bool mark_seen;
     uint32_t marked_upto;
@@ -48,6 +49,7 @@ static const Thurn__ImapFetch *fetch_request(const struct imap_session *s)
 static void fetching_release(void *state)
 {
     struct fetching *f = state;
+    content_proof_free(&f->proof);
     buf_free(&f->raw);
     arena_free(&f->arena);
 }
@@ -96,13 +98,12 @@ static struct err row_record(struct fetching *f, Thurn__FetchRow *row)
     struct buf packed CLEANUP(buf_free) = {.max = FETCH_RECORD};
     struct arena a CLEANUP(arena_free);
     arena_init(&a, RECORD_BUDGET);
-    Thurn__Email *record =
-        (void *)pb_unpack(&a, &thurn__email__descriptor, pb_str(f->email->record));
-    if (record) {
-        record->n_fields = 0;
+    Thurn__Email *record;
+    struct err e = pb_borrow(&a, &thurn__email__descriptor, pb_str(f->email->record),
+                             PB_FIELD(EMAIL_FIELDS), &record);
+    if (e.code == E_OK)
         pb_pack(&packed, &record->base);
-    }
-    if (!record || packed.bad) {
+    if (e.code != E_OK || packed.bad) {
         buf_clear(&packed);
         email_record_flat(f->email->size - f->email->head_size, &packed);
     }
@@ -148,8 +149,11 @@ static struct err row_sections(struct imap_session *s, struct fetching *f, Thurn
     Thurn__Email *record = NULL;
     struct arena a CLEANUP(arena_free);
     arena_init(&a, RECORD_BUDGET);
-    if (fetch_reads_record(fetch))
-        record = (void *)pb_unpack(&a, &thurn__email__descriptor, pb_str(f->email->record));
+    if (fetch_reads_record(fetch) &&
+        pb_borrow(&a, &thurn__email__descriptor, pb_str(f->email->record), PB_FIELD(EMAIL_FIELDS),
+                  &record)
+                .code != E_OK)
+        record = NULL;
     row->lengths = arena_array(&f->arena, uint64_t, fetch->n_sections);
     if (!row->lengths)
         return err_make(E_LIMIT, "no room for a row");
@@ -247,8 +251,9 @@ static struct err row_bytes(struct imap_session *s, struct fetching *f, struct s
         size_t n = (size_t)MIN(r->length - f->section_at, max - f->raw.n);
         if (n) {
             uint8_t *p = buf_room(&f->raw, n);
-            struct err e = p ? snap_content(snap, f->email, r->offset + f->section_at, p, n)
-                             : err_make(E_LIMIT, "no room for a body");
+            struct err e =
+                p ? snap_content_next(snap, f->email, r->offset + f->section_at, p, n, &f->proof)
+                  : err_make(E_LIMIT, "no room for a body");
             if (e.code != E_OK && f->row_sent)
                 return e;
             if (e.code != E_OK) {
@@ -396,8 +401,10 @@ static struct err fetch_next(struct imap_session *s, struct fetching *f, bool *m
 
 static struct err fetch_slice(struct imap_session *s, struct fetching *f, bool *more)
 {
-    f->slice_checked = false;
-    cursor_rest(&f->cursor);
+    if (!s->cmd.snap) { /* what follows may look different */
+        f->slice_checked = false;
+        cursor_rest(&f->cursor);
+    }
     *more = true;
     do {
         struct snap *snap;

@@ -2,7 +2,8 @@
  * Inside the IMAP service: a session, and the request that runs in it.
  *
  * A request runs in slices. Its state lives in the command's arena from the first slice to the
- * last; a snapshot lives for one slice at most.
+ * last. A snapshot lives as long as slices follow one another and nothing changes: not while the
+ * request waits for its client.
  */
 #ifndef THURN_IMAP_SERVICE_SERVICE_H
 #define THURN_IMAP_SERVICE_SERVICE_H
@@ -124,7 +125,8 @@ MUST_CHECK struct err move_tell_again(struct imap_session *s, const Thurn__ImapR
 
 /* ------------------------------------------------------------------------------- the command */
 
-/* The snapshot of this slice. */
+/* The snapshot of this slice. If s->cmd.snap is there when a slice begins, it is that of the slice
+ * before. */
 MUST_CHECK struct err command_snap(struct imap_session *s, struct snap **out);
 /* After a commit: the next command_snap shows what is there now. */
 void command_snap_drop(struct command *c);

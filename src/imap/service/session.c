@@ -141,6 +141,13 @@ enum imap_needs imap_request_needs(const struct imap_session *s, const struct fr
     return r ? r->needs(s, f->message) : IMAP_FORBIDDEN;
 }
 
+/* What the slice before has left, if nothing has changed since. */
+static void command_snap_renew(struct imap_session *s)
+{
+    if (s->cmd.snap && snap_modseq(s->cmd.snap).v != account_modseq(s->account).v)
+        command_snap_drop(&s->cmd);
+}
+
 struct err command_snap(struct imap_session *s, struct snap **out)
 {
     if (!s->cmd.snap)
@@ -325,13 +332,18 @@ enum imap_run imap_session_run(struct imap_session *s, struct frame *f,
     c->scanned = scanned;
     c->slice_sent = 0;
     c->slice_end = clock_mono_us() + s->host->slice_us;
+    command_snap_renew(s);
     bool done = (fresh && command_repeat(s)) || c->request->run(s, c);
-    command_snap_drop(c);
     if (!done && !c->broken)
         return IMAP_RUN_YIELD;
     command_finish(s);
     command_reset(c);
     return IMAP_RUN_DONE;
+}
+
+void imap_session_rest(struct imap_session *s)
+{
+    command_snap_drop(&s->cmd);
 }
 
 void imap_session_cancel(struct imap_session *s)

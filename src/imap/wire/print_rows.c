@@ -33,6 +33,7 @@ struct imap_fetch_printer {
     uint64_t measured;
     uint64_t skip, show; /* decoded bytes before the partial, and of it, still to come */
     bool broken;         /* its end was not where it had been measured */
+    struct arena record; /* of the row whose items are printed */
 };
 
 struct imap_fetch_printer *imap_fetch_printer_new(struct imap_fetch_print *print,
@@ -41,6 +42,7 @@ struct imap_fetch_printer *imap_fetch_printer_new(struct imap_fetch_print *print
     struct imap_fetch_printer *f = mem_alloc(sizeof *f);
     f->print = print;
     f->names = names;
+    arena_init(&f->record, RECORD_BUDGET);
     return f;
 }
 
@@ -51,6 +53,7 @@ void imap_fetch_printer_free(struct imap_fetch_printer *f)
     buf_free(&f->header);
     buf_free(&f->decoded);
     mime_decoder_free(&f->decoder);
+    arena_free(&f->record);
     free(f);
 }
 
@@ -134,17 +137,17 @@ static void print_item(struct imap_fetch_printer *f, struct buf *out, enum wire_
 
 static void print_items(struct imap_fetch_printer *f, struct buf *out, const Thurn__FetchRow *row)
 {
-    struct arena a;
-    arena_init(&a, RECORD_BUDGET);
     const Thurn__Email *email = NULL;
     uint32_t shown = 0;
     for (size_t i = 0; i < f->print->n_items; i++) {
         enum wire_item item = f->print->items[i];
         if (!(row->items & item_bits[item]))
             continue;
-        if (item_bits[item] == THURN__FETCH_ITEM__FETCH_RECORD && !email)
-            email =
-                (const Thurn__Email *)pb_unpack(&a, &thurn__email__descriptor, pb_str(row->record));
+        if (item_bits[item] == THURN__FETCH_ITEM__FETCH_RECORD && !email &&
+            pb_borrow(&f->record, &thurn__email__descriptor, pb_str(row->record),
+                      PB_FIELD(EMAIL_FIELDS), &email)
+                    .code != E_OK)
+            email = NULL; /* shown as one part */
         print_item(f, out, item, row, email);
         shown |= item_bits[item];
     }
@@ -153,7 +156,7 @@ static void print_items(struct imap_fetch_printer *f, struct buf *out, const Thu
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (row->items & item_bits[known[i]] & ~shown)
             print_item(f, out, known[i], row, NULL);
-    arena_free(&a);
+    arena_clear(&f->record);
 }
 
 /* ------------------------------------------------------------------------------------- sections */

@@ -1,15 +1,22 @@
 /* Strings, flags, dates and sets as they stand in answers. No printf: listings pass here. */
 #include "imap/wire/wire.h"
 
-static bool can_be_quoted(struct str s)
+enum quoting { QUOTE_PLAIN = 0, QUOTE_ESCAPED = 1, QUOTE_NEVER = 2 }; /* bits */
+
+/* The worst that one of the bytes asks for. */
+static unsigned quoting_of(struct str s)
 {
+    static const uint8_t asks[256] = {
+        [0] = QUOTE_NEVER,     ['\r'] = QUOTE_NEVER,   ['\n'] = QUOTE_NEVER,
+        ['"'] = QUOTE_ESCAPED, ['\\'] = QUOTE_ESCAPED, [0x80 ... 0xFF] = QUOTE_NEVER,
+    };
+    unsigned all = QUOTE_PLAIN;
     for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] == 0 || s.p[i] >= 0x80 || s.p[i] == '\r' || s.p[i] == '\n')
-            return false;
-    return true;
+        all |= asks[s.p[i]];
+    return all;
 }
 
-static void print_quoted(struct buf *out, struct str s)
+static void print_escaped(struct buf *out, struct str s)
 {
     buf_byte(out, '"');
     size_t from = 0;
@@ -24,16 +31,26 @@ static void print_quoted(struct buf *out, struct str s)
     buf_byte(out, '"');
 }
 
-void wire_print_string(struct buf *out, struct str s)
+static void print_literal(struct buf *out, struct str s)
 {
-    if (can_be_quoted(s)) {
-        print_quoted(out, s);
-        return;
-    }
     buf_byte(out, '{');
     buf_decimal(out, s.n);
     buf_put(out, STR("}\r\n"));
     buf_put(out, s);
+}
+
+void wire_print_string(struct buf *out, struct str s)
+{
+    unsigned quoting = quoting_of(s);
+    if (quoting & QUOTE_NEVER) {
+        print_literal(out, s);
+    } else if (quoting) {
+        print_escaped(out, s);
+    } else {
+        buf_byte(out, '"');
+        buf_put(out, s);
+        buf_byte(out, '"');
+    }
 }
 
 void wire_print_nstring(struct buf *out, struct str s)

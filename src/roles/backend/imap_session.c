@@ -124,9 +124,14 @@ static enum imap_run request_slice(struct imap_client *c)
 
 static void request_after(struct imap_client *c, enum imap_run ran)
 {
-    if (ran == IMAP_RUN_DONE)
+    if (ran == IMAP_RUN_DONE) {
         request_end(c);
-    else if (chan_backlog(c->s.chan) < CHAN_LOW || !session_park(&c->s))
+        return;
+    }
+    bool room = chan_backlog(c->s.chan) < CHAN_LOW;
+    if (!room)
+        imap_session_rest(c->imap);
+    if (room || !session_park(&c->s))
         request_go_on(c);
 }
 

@@ -185,6 +185,7 @@ static void say_row(struct client *c, const Thurn__FetchRow *r, struct str *raw)
 
 static void say_rows(struct client *c, const Thurn__ImapRows *rows, struct str raw)
 {
+    row_bytes(c, &raw);
     for (size_t i = 0; i < rows->n_rows; i++)
         say_row(c, rows->rows[i], &raw);
     assert_int_equal(raw.n, 0);

@@ -53,6 +53,39 @@ static void what_is_announced_is_what_the_table_has(void **state)
 
 /* --------------------------------------------------------------------------------------- values */
 
+/* As RFC 3501's grammar has it, a byte at a time. */
+static void reference_string(struct buf *out, struct str s)
+{
+    bool quoted = true;
+    for (size_t i = 0; i < s.n; i++)
+        quoted = quoted && s.p[i] && s.p[i] < 0x80 && s.p[i] != '\r' && s.p[i] != '\n';
+    if (!quoted)
+        buf_printf(out, "{%zu}\r\n", s.n);
+    for (size_t i = 0; i < s.n + 2 * quoted; i++) {
+        bool mark = quoted && (i == 0 || i == s.n + 1);
+        uint8_t c = mark ? '"' : s.p[i - quoted];
+        if (quoted && !mark && (c == '"' || c == '\\'))
+            buf_byte(out, '\\');
+        buf_byte(out, c);
+    }
+}
+
+static void any_string_is_printed_as_the_grammar_has_it(void **state)
+{
+    static const char bytes[] = "ab\"\\ \t\x7f\r\n\x80\xff";
+    uint32_t seed = 7;
+    for (unsigned round = 0; round < 5000; round++) {
+        uint8_t text[40];
+        size_t n = 0, kinds = round % 3 == 0 ? sizeof bytes : 7;
+        for (seed = seed * 1664525 + 1013904223; n < (seed >> 8) % 40; n++)
+            text[n] = (uint8_t)bytes[((seed >> 4) * (n + 1) * 31 >> 7) % kinds];
+        struct buf out CLEANUP(buf_free) = {0}, expected CLEANUP(buf_free) = {0};
+        wire_print_string(&out, str_of(text, n));
+        reference_string(&expected, str_of(text, n));
+        assert_true(str_eq(buf_str(&out), buf_str(&expected)));
+    }
+}
+
 static void strings_are_quoted_where_rfc_3501_allows_it(void **state)
 {
     struct buf out = {0};
@@ -343,6 +376,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(capabilities_are_those_of_the_situation),
         cmocka_unit_test(what_is_announced_is_what_the_table_has),
+        cmocka_unit_test(any_string_is_printed_as_the_grammar_has_it),
         cmocka_unit_test(strings_are_quoted_where_rfc_3501_allows_it),
         cmocka_unit_test(dates_are_right_in_every_century),
         cmocka_unit_test(dates_agree_with_the_calendar),

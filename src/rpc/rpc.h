@@ -9,6 +9,7 @@
 #define THURN_RPC_H
 
 #include "net/net.h"
+#include "rpc/columns.h"
 #include "rpc.pb-c.h"
 #include "store.pb-c.h"
 

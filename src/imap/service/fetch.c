@@ -6,7 +6,8 @@
 
 enum {
     FETCH_FRAME = 64 * 1024,   /* a frame is sent when it has grown to this */
-    FETCH_ROWS = 1024,         /* rows in one frame */
+    FETCH_ROWS = 256,          /* rows in one frame */
+    FETCH_AT_ONCE = 64,        /* rows of columns between two looks at the clock */
     FETCH_SECTIONS = 64,       /* bits of FetchRow.nil */
     FETCH_RECORD = 384 * 1024, /* the largest record that fits a frame */
     FETCH_SEEN = 256,          /* messages marked \Seen in one transaction */
@@ -25,6 +26,10 @@ struct fetching {
     struct arena arena; /* what its rows point to */
     Thurn__FetchRow *rows, **row_pointers;
     size_t n_rows, rows_cap, typed;
+    /* If only entries are asked for they go as columns, without `rows`. */
+    bool as_columns;
+    struct columns_writer columns;
+    struct buf packed;
     struct buf raw;
     /* The row that is not complete yet; NULL: none. Its email lives in `arena`. */
     Thurn__StoredEmail *email;
@@ -50,6 +55,8 @@ static void fetching_release(void *state)
 {
     struct fetching *f = state;
     content_proof_free(&f->proof);
+    columns_writer_free(&f->columns);
+    buf_free(&f->packed);
     buf_free(&f->raw);
     arena_free(&f->arena);
 }
@@ -68,15 +75,24 @@ static struct err frame_send(struct imap_session *s, struct fetching *f)
     size_t bytes = raw.n + f->typed + FRAME_HEAD;
     Thurn__ImapRows rows = THURN__IMAP_ROWS__INIT;
     Thurn__ImapBytes more = THURN__IMAP_BYTES__INIT;
-    rows.n_rows = f->n_rows;
-    rows.rows = f->row_pointers;
     if (f->n_rows == 0 && raw.n == 0)
         return OK;
+    if (f->as_columns) {
+        rows.column_rows = f->columns.rows;
+        rows.column_items = f->columns.items;
+        columns_take(&f->columns, &f->packed);
+        TRY(buf_err(&f->packed));
+        rows.columns = pb_bytes(buf_str(&f->packed));
+    } else {
+        rows.n_rows = f->n_rows;
+        rows.rows = f->row_pointers;
+    }
     bool sent = f->n_rows ? command_send(s, RPC_IMAP_ROWS, &rows.base, raw, bytes)
                           : command_send(s, RPC_IMAP_BYTES, &more.base, raw, bytes);
     f->row_sent = true;
     f->n_rows = f->typed = 0;
     buf_clear(&f->raw);
+    buf_clear(&f->packed);
     return sent ? OK : err_make(E_CLOSED, "the client's channel is gone");
 }
 
@@ -195,11 +211,8 @@ static bool seen_now(const struct fetching *f, msg_uid uid)
 static void row_entry(struct imap_session *s, const struct fetching *f, const struct entry *e,
                       Thurn__FetchRow *row)
 {
-    uint32_t items = fetch_request(s)->items;
     row_set_flags(s, e, row);
-    row->items = items & (THURN__FETCH_ITEM__FETCH_UID | THURN__FETCH_ITEM__FETCH_FLAGS |
-                          THURN__FETCH_ITEM__FETCH_INTERNALDATE | THURN__FETCH_ITEM__FETCH_SIZE |
-                          THURN__FETCH_ITEM__FETCH_MODSEQ);
+    row->items = fetch_request(s)->items & COLUMNS_ITEMS;
     if (seen_now(f, e->uid))
         row->items |= THURN__FETCH_ITEM__FETCH_FLAGS |
                       (s->qresync ? (uint32_t)THURN__FETCH_ITEM__FETCH_UID : 0);
@@ -214,6 +227,17 @@ static void message_left_out(struct imap_session *s, struct fetching *f, uint32_
     f->damaged = true;
     log_error("imap.message_unreadable", LF_U64("account", s->account_id.v),
               LF_U64("mailbox", s->at.mailbox.v), LF_U64("uid", uid), LF_ERR(e));
+}
+
+/* All rows bring the same items, for nothing is marked \Seen in passing. */
+static void columns_row(struct imap_session *s, struct fetching *f, const struct entry *e)
+{
+    Thurn__FetchRow row = THURN__FETCH_ROW__INIT;
+    row_entry(s, f, e, &row);
+    f->columns.items = row.items;
+    columns_add(&f->columns, &row);
+    f->n_rows++;
+    f->typed += 48; /* what its text needs, about */
 }
 
 static struct err row_add(struct imap_session *s, struct fetching *f, struct snap *snap,
@@ -396,7 +420,19 @@ static struct err fetch_next(struct imap_session *s, struct fetching *f, bool *m
         cursor_rest(&f->cursor);
         return OK;
     }
-    return row_add(s, f, snap, &e);
+    if (!f->as_columns)
+        return row_add(s, f, snap, &e);
+    columns_row(s, f, &e);
+    return OK;
+}
+
+static struct err fetch_rows(struct imap_session *s, struct fetching *f, bool *more)
+{
+    size_t n = f->as_columns ? FETCH_AT_ONCE : 1;
+    do
+        TRY(fetch_next(s, f, more));
+    while (--n && *more && !frame_is_full(s, f));
+    return OK;
 }
 
 static struct err fetch_slice(struct imap_session *s, struct fetching *f, bool *more)
@@ -414,7 +450,7 @@ static struct err fetch_slice(struct imap_session *s, struct fetching *f, bool *
         else if (f->open)
             TRY(fetch_open(s, f, snap));
         else
-            TRY(fetch_next(s, f, more));
+            TRY(fetch_rows(s, f, more));
         if (f->email ? f->raw.n >= frame_size(s, FRAME_RAW_MAX) : frame_is_full(s, f))
             TRY(frame_send(s, f));
     } while (*more && !command_must_yield(s));
@@ -445,11 +481,15 @@ static bool fetch_begin(struct imap_session *s, const Thurn__ImapFetch *fetch)
     if (f) {
         arena_init(&f->arena, FETCH_BUDGET);
         f->mark_seen = fetch->set_seen && !s->at.read_only;
+        f->as_columns = fetch->n_sections == 0 && !(fetch->items & ~(uint32_t)COLUMNS_ITEMS);
+        f->rows_cap = f->as_columns ? COLUMNS_ROWS : FETCH_ROWS;
+    }
+    if (f && !f->as_columns) {
         f->rows_cap = MIN(uid_set_count(&f->set, &s->view, FETCH_ROWS), FETCH_ROWS) + 1;
         f->rows = arena_array(&c->arena, Thurn__FetchRow, f->rows_cap);
         f->row_pointers = arena_array(&c->arena, Thurn__FetchRow *, f->rows_cap);
     }
-    if (f && f->rows && f->row_pointers)
+    if (f && (f->as_columns || (f->rows && f->row_pointers)))
         e = cursor_init(&f->cursor, &f->set, &s->view, &c->arena);
     if (e.code == E_OK && fetch->vanished && !fetch->after && !fetch->open)
         e = session_tell_vanished(s, (modseq){fetch->changed_since}, fetch->set);

@@ -390,6 +390,19 @@ static void row_begin(struct imap_fetch_printer *f, struct buf *out, const Thurn
     }
 }
 
+static struct err print_columns(struct imap_fetch_printer *f, struct buf *out,
+                                const Thurn__ImapRows *rows)
+{
+    struct columns_reader reader;
+    Thurn__FetchRow row = THURN__FETCH_ROW__INIT;
+    TRY(columns_begin(&reader, pb_str(rows->columns), rows->column_items, rows->column_rows));
+    while (reader.left) {
+        TRY(columns_next(&reader, &row));
+        row_begin(f, out, &row);
+    }
+    return OK;
+}
+
 struct err imap_fetch_print_rows(struct imap_fetch_printer *f, struct buf *out,
                                  const Thurn__ImapRows *rows, struct str raw)
 {
@@ -403,6 +416,11 @@ struct err imap_fetch_print_rows(struct imap_fetch_printer *f, struct buf *out,
             row_begin(f, out, rows->rows[i]);
         }
         row_feed(f, out, &raw);
+    }
+    if (rows && rows->column_rows) {
+        if (f->open)
+            return err_make(E_INVALID, "columns inside a row");
+        TRY(print_columns(f, out, rows));
     }
     if (raw.n)
         return err_make(E_INVALID, "FETCH rows with more bytes than they announce");

@@ -107,6 +107,17 @@ static void hear(struct client *c, uint16_t type, const ProtobufCMessage *frame)
         const Thurn__ImapRows *rows = (const void *)frame;
         for (size_t i = 0; i < rows->n_rows; i++)
             hear_row(m, rows->rows[i]);
+        struct columns_reader r;
+        Thurn__FetchRow row = THURN__FETCH_ROW__INIT;
+        if (rows->column_rows)
+            assert_int_equal(
+                columns_begin(&r, pb_str(rows->columns), rows->column_items, rows->column_rows)
+                    .code,
+                E_OK);
+        for (uint32_t i = 0; i < rows->column_rows; i++) {
+            assert_int_equal(columns_next(&r, &row).code, E_OK);
+            hear_row(m, &row);
+        }
     } else if (type == RPC_IMAP_UPDATES) {
         const Thurn__ImapUpdates *u = (const void *)frame;
         assert_true((u->n_expunged == 0 && u->n_vanished == 0) || !m->no_expunge);

@@ -188,6 +188,16 @@ static void say_rows(struct client *c, const Thurn__ImapRows *rows, struct str r
     row_bytes(c, &raw);
     for (size_t i = 0; i < rows->n_rows; i++)
         say_row(c, rows->rows[i], &raw);
+    struct columns_reader r;
+    Thurn__FetchRow row = THURN__FETCH_ROW__INIT;
+    if (rows->column_rows)
+        assert_int_equal(
+            columns_begin(&r, pb_str(rows->columns), rows->column_items, rows->column_rows).code,
+            E_OK);
+    for (uint32_t i = 0; i < rows->column_rows; i++) {
+        assert_int_equal(columns_next(&r, &row).code, E_OK);
+        say_row(c, &row, &raw);
+    }
     assert_int_equal(raw.n, 0);
 }
 

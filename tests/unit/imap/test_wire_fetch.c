@@ -54,6 +54,21 @@ static struct err print_rows(struct asked *q, Thurn__FetchRow *row, size_t n, st
     return imap_fetch_print_rows(q->printer, &q->out, n ? &rows : NULL, raw);
 }
 
+static struct err print_columns(struct asked *q, const Thurn__FetchRow *row, size_t n)
+{
+    Thurn__ImapRows rows = THURN__IMAP_ROWS__INIT;
+    struct columns_writer w = {.items = row->items};
+    struct buf packed CLEANUP(buf_free) = {0};
+    for (size_t i = 0; i < n; i++)
+        columns_add(&w, &row[i]);
+    columns_take(&w, &packed);
+    columns_writer_free(&w);
+    rows.columns = pb_bytes(buf_str(&packed));
+    rows.column_rows = (uint32_t)n;
+    rows.column_items = row->items;
+    return imap_fetch_print_rows(q->printer, &q->out, &rows, STR(""));
+}
+
 static void assert_output(struct asked *q, const char *expected)
 {
     buf_byte(&q->out, 0);
@@ -529,9 +544,60 @@ static void a_part_that_is_not_as_long_as_measured_ends_the_connection(void **st
     asked_free(&q);
 }
 
+/* ------------------------------------------------------------------------------------- columns */
+
+static void columns_are_printed_as_the_same_rows_are(void **state)
+{
+    static const char *const lists[] = {
+        "FLAGS", "(UID FLAGS)", "(FLAGS UID RFC822.SIZE INTERNALDATE MODSEQ)", "ALL", "(MODSEQ)",
+    };
+    uint32_t seed = 5;
+    for (unsigned round = 0; round < 200; round++) {
+        struct asked as_rows, as_columns;
+        ask(&as_rows, lists[round % ARRAY_LEN(lists)]);
+        ask(&as_columns, lists[round % ARRAY_LEN(lists)]);
+        ProtobufCBinaryData keywords[] = {pb_bytes(STR("Work")), pb_bytes(STR("$Junk"))};
+        imap_names_set(&as_rows.names, keywords, ARRAY_LEN(keywords));
+        imap_names_set(&as_columns.names, keywords, ARRAY_LEN(keywords));
+        Thurn__FetchRow rows[2];
+        for (size_t i = 0; i < 2; i++) {
+            seed = seed * 1664525 + 1013904223;
+            thurn__fetch_row__init(&rows[i]);
+            rows[i].items = round & COLUMNS_ITEMS;
+            rows[i].seq = (uint32_t)i * 7 + 1 + (seed >> 30);
+            rows[i].uid = (uint32_t)i * 100000 + 1 + (seed >> 16);
+            rows[i].system = seed >> 8 & 63;
+            rows[i].keywords = seed >> 5 & 3;
+            rows[i].internal_date = (int64_t)seed;
+            rows[i].size = seed >> 3;
+            rows[i].modseq = seed;
+        }
+        assert_int_equal(print_rows(&as_rows, rows, 2, STR("")).code, E_OK);
+        assert_int_equal(print_columns(&as_columns, rows, 2).code, E_OK);
+        assert_true(str_eq(buf_str(&as_rows.out), buf_str(&as_columns.out)));
+        asked_free(&as_rows);
+        asked_free(&as_columns);
+    }
+}
+
+static void malformed_columns_are_an_error_not_an_answer(void **state)
+{
+    struct asked q;
+    ask(&q, "(UID FLAGS)");
+    Thurn__ImapRows rows = THURN__IMAP_ROWS__INIT;
+    rows.columns = pb_bytes(str_of("\2\0\2\2\0\1", 6)); /* two numbers, one UID */
+    rows.column_rows = 2;
+    assert_int_equal(imap_fetch_print_rows(q.printer, &q.out, &rows, STR("")).code, E_INVALID);
+    rows.column_rows = COLUMNS_ROWS + 1;
+    assert_int_equal(imap_fetch_print_rows(q.printer, &q.out, &rows, STR("")).code, E_INVALID);
+    asked_free(&q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(columns_are_printed_as_the_same_rows_are),
+        cmocka_unit_test(malformed_columns_are_an_error_not_an_answer),
         cmocka_unit_test(the_example_of_rfc_3501_is_answered_as_it_stands_there),
         cmocka_unit_test(groups_and_broken_addresses_are_told_apart),
         cmocka_unit_test(items_come_in_the_order_asked),

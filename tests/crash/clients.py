@@ -183,15 +183,21 @@ class Changes(Client):
         return self.rng.choice([k for k in self.BOXES if k != key])
 
     def append(self, r):
-        key, name = self.rng.choice(self.BOXES), self.next_name()
-        message = make_message(self.rng, name)
-        flags = set(self.rng.sample(FLAGS, self.rng.randint(0, 3)))
+        """One message, or a few in one command (MULTIAPPEND)."""
+        key = self.rng.choice(self.BOXES)
         box = self.account.boxes[key]
-        head = f"APPEND {box.names[0]} ({' '.join(flags)}) {{{len(message)}+}}\r\n".encode()
-        answer = self.ask(r, head + message, Pending("append", target=key, new=[(name, flags)]))
+        new, text = [], f"APPEND {box.names[0]}".encode()
+        for _ in range(self.rng.choice([1, 1, 2, 5])):
+            name = self.next_name()
+            flags = set(self.rng.sample(FLAGS, self.rng.randint(0, 3)))
+            message = make_message(self.rng, name)
+            new.append((name, flags))
+            text += f" ({' '.join(flags)}) {{{len(message)}+}}\r\n".encode() + message
+        answer = self.ask(r, text, Pending("append", target=key, new=new))
         if answer:
-            uid = int(re.match(rb"x OK \[APPENDUID \d+ (\d+)\]", answer[-1]).group(1))
-            self.put(box, uid, name, flags)
+            uids = re.match(rb"x OK \[APPENDUID \d+ (\S+)\]", answer[-1]).group(1)
+            for uid, (name, flags) in zip(expand(uids), new, strict=True):
+                self.put(box, uid, name, flags)
 
     def put(self, box, uid, name, flags):
         assert uid not in box.history, f"UID {uid} of {box.history.get(uid)} was given to {name}"

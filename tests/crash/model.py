@@ -170,8 +170,8 @@ class Verifier:
             return
         came = [self.take_extra(p.target, name, flags) for name, flags in p.new]
         gone = [uid in self.missing.get(p.source, []) for uid in p.uids]
-        if p.kind == "copy" and len(set(came)) > 1:
-            self.say(p.target, "-", "a COPY was made in part")
+        if p.kind in ("copy", "append") and len(set(came)) > 1:
+            self.say(p.target, "-", f"{p.kind.upper()} was done in part")
         if p.kind == "move":
             for uid, (name, _), here, away in zip(p.uids, p.new, came, gone):
                 if here != away:

@@ -328,7 +328,7 @@ def test_submission_takes_mail_after_login_only(thurn):
         assert c.rcpt("bob@example.test")[0] == 250
         assert c.data(LETTER)[0] == 250
     assert len(bodies(thurn, "bob")) == 1
-    wait_for("the failure in the log", lambda: "smtp.login-refused" in thurn.log_text())
+    wait_for("the failure in the log", lambda: "login.refused" in thurn.log_text())
 
 
 @pytest.mark.parametrize("mechanism", ["auth_plain", "auth_login"])

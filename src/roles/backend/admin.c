@@ -98,7 +98,7 @@ static bool account_is_open(const struct backend *b, account_id account)
     bool open = b->listings > 0 || b->looks > 0;
     list_each (l, &b->sessions) {
         struct session *s = container_of(l, struct session, link);
-        open = open || s->account.v == account.v || s->logging_in;
+        open = open || s->account.v == account.v || atomic_load(&s->logging_in);
     }
     return open;
 }
@@ -137,7 +137,7 @@ static void admin_submit(struct admin *a)
     if (admin_is_list(a->f))
         a->b->listings++;
     if (type == RPC_ADMIN_ACCOUNT_ADD || type == RPC_ADMIN_ACCOUNT_PASSWORD)
-        sched_run_hashing(a->b->sched, &a->job);
+        logins_run(a->b->logins, &a->job);
     else
         sched_run(a->b->sched, &a->job);
 }

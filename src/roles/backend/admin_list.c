@@ -108,6 +108,7 @@ static struct err row_account(struct page *p, const Thurn__AccountRecord *record
     if (!row)
         return no_room();
     row->account = record->account;
+    row->sessions = connections_of(logins_connections(b->logins), (account_id){record->account});
     row->locked = record->locked;
     row->lock_reason = record->lock_reason;
     row->refuse_mail = record->refuse_mail;

@@ -67,7 +67,8 @@ static struct err open_store(struct backend *b, const Thurn__Settings *s, struct
 static struct err open_directory(struct backend *b, const Thurn__Settings *s, struct buf *explain)
 {
     const struct directory_options options = {.argon2_memory_kib = s->argon2_memory_kib,
-                                              .argon2_passes = s->argon2_passes};
+                                              .argon2_passes = s->argon2_passes,
+                                              .hash_memory_kib = s->login_memory_kib};
     struct err e = directory_open(b->store, &options, &b->directory);
     if (e.code)
         buf_printf(explain,
@@ -80,6 +81,14 @@ static struct err open_directory(struct backend *b, const Thurn__Settings *s, st
 static uint32_t history_seconds(const Thurn__Settings *s)
 {
     return (uint32_t)MIN(s->history / 1000, (uint64_t)UINT32_MAX);
+}
+
+/* As many as there is memory for hashes; more would wait for one another. */
+static unsigned hashing_threads(const Thurn__Settings *s)
+{
+    enum { THREADS_MAX = 16 };
+    uint32_t one = MAX(s->argon2_memory_kib, 8u);
+    return MIN(MAX(s->login_memory_kib / one, 1u), (unsigned)THREADS_MAX);
 }
 
 struct err backend_open(struct backend *b, const Thurn__Settings *s, struct buf *explain)
@@ -108,6 +117,7 @@ struct err backend_open(struct backend *b, const Thurn__Settings *s, struct buf 
     list_init(&b->admins);
     list_init(&b->removals);
     b->sched = sched_new(s->workers, b->store);
+    b->logins = logins_new(b->loop, b->directory, hashing_threads(s));
     const struct scan_pool_options scan = {
         .loop = b->loop, .timeout_ms = s->scan_timeout, .retire = scanner_retire, .arg = b};
     b->scan = scan_pool_new(&scan);
@@ -128,6 +138,12 @@ void backend_settings(struct backend *b, const Thurn__Settings *s)
                                          .quota_bytes = s->quota,
                                          .quota_messages = s->quota_messages};
     directory_set(b->directory, &d);
+    const struct login_settings l = {
+        .policy = {.free_failures = s->login_failures, .delay_max_ms = s->login_delay_max},
+        .cache_ms = s->login_cache,
+        .connections = {.account = s->max_connections_per_account,
+                        .address = s->max_connections_per_address}};
+    logins_set(b->logins, &l);
     (void)snprintf(b->hostname, sizeof b->hostname, "%.*s", STR_FMT(pb_str(s->hostname)));
     scan_pool_set_timeout(b->scan, s->scan_timeout);
     history_set(b->history, history_seconds(s));
@@ -149,6 +165,7 @@ void backend_peer(struct backend *b, Thurn__RoleKind kind, uint32_t index, uint6
 static void close_all(void *arg)
 {
     struct backend *b = arg;
+    logins_free(b->logins);
     sched_free(b->sched);
     history_free(b->history);
     scan_pool_free(b->scan);
@@ -175,6 +192,7 @@ void backend_stop(struct backend *b)
     history_stop(b->history);
     admin_stop(b);
     frontends_free(b);
+    logins_stop(b->logins);
     session_stop_all(b);
     scan_pool_stop(b->scan);
     backend_check_stopped(b);

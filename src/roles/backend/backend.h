@@ -12,6 +12,7 @@
 
 #include "directory/directory.h"
 #include "roles/backend/history.h"
+#include "roles/backend/login.h"
 #include "roles/backend/scan.h"
 #include "roles/backend/sched.h"
 #include "roles/backend/seal.h"
@@ -36,6 +37,7 @@ struct backend {
     struct store *store;
     struct directory *directory;
     struct sched *sched;
+    struct logins *logins;
     struct history *history;
     struct scan_pool *scan;
     struct watches *watches;

@@ -63,6 +63,7 @@ static void host_seal(void *host_session, Thurn__ImapResume *record, struct buf 
     struct imap_client *c = host_session;
     record->session = c->s.id.v;
     record->frontend = c->s.frontend;
+    record->peer = pb_bytes(str_of(c->s.peer.b, c->s.peer.n));
     record->counter = ++c->records;
     seal_put(&c->s.b->seal, record, out);
 }
@@ -77,7 +78,8 @@ static struct err host_authenticate(void *host_session, struct str user, struct 
                                     struct principal *out)
 {
     struct imap_client *c = host_session;
-    return session_authenticate(&c->s, user, password, out);
+    (void)user, (void)password; /* they were taken from the same request */
+    return session_authenticate(&c->s, out);
 }
 
 /* -- running requests -- */
@@ -158,8 +160,8 @@ static void request_go_on(struct imap_client *c)
     switch (c->needs) {
     case IMAP_NEEDS_WRITER:
     case IMAP_NEEDS_SCAN: sched_write(sched, imap_session_account(c->imap), &c->writer); break;
-    case IMAP_NEEDS_HASHING: sched_run_hashing(sched, &c->job); break;
     case IMAP_NEEDS_NOTHING:
+    case IMAP_NEEDS_HASHING: /* done in one slice */
     case IMAP_FORBIDDEN: sched_run(sched, &c->job); break;
     }
 }
@@ -229,6 +231,7 @@ static struct err wake(struct imap_client *c, struct str sealed, struct arena *a
     TRY(imap_session_resume(c->imap, r));
     c->records = r->counter;
     s->account.v = r->account;
+    session_count(s, s->account);
     return OK;
 }
 
@@ -269,6 +272,17 @@ static void request_refuse(struct imap_client *c)
     request_end(c);
 }
 
+static void login_run(struct session *s)
+{
+    request_run(&client_of(s)->job);
+}
+
+static void login_begin(struct imap_client *c)
+{
+    const Thurn__ImapLogin *m = (const Thurn__ImapLogin *)c->f->message;
+    session_log_in(&c->s, pb_str(m->user), pb_str(m->password), login_run);
+}
+
 static void imap_request(struct session *s, struct frame *f)
 {
     struct imap_client *c = client_of(s);
@@ -285,10 +299,7 @@ static void imap_request(struct session *s, struct frame *f)
         request_end(c);
         break;
     case IMAP_NEEDS_SCAN: append_begin(c); break;
-    case IMAP_NEEDS_HASHING:
-        session_log_in(s);
-        request_go_on(c);
-        break;
+    case IMAP_NEEDS_HASHING: login_begin(c); break;
     case IMAP_NEEDS_NOTHING:
     case IMAP_NEEDS_WRITER: request_go_on(c); break;
     }

@@ -171,39 +171,36 @@ static void login_ended(void *arg)
 
 static Thurn__Status login_try(struct lmtp_session *l)
 {
-    const Thurn__SmtpLogin *m = (const Thurn__SmtpLogin *)l->login_request->message;
+    struct principal who;
     if (!l->s.may_authenticate)
         return RPC_STATUS(THURN__CODE__DENIED, "passwords are not taken on this connection");
-    struct principal who;
-    struct err e = session_authenticate(&l->s, pb_str(m->user), pb_str(m->password), &who);
+    struct err e = session_authenticate(&l->s, &who);
     l->logged_in = e.code == E_OK;
     Thurn__Status status = RPC_STATUS(THURN__CODE__DONE, "");
-    if (e.code) {
-        status.code = rpc_code(e);
-        status.text = pb_bytes(str_c(e.why));
-    }
+    status.code = rpc_code(e);
     return status;
 }
 
-/* In the queue of password hashes. */
-static void login_run(struct job *j)
+/* On a thread for password hashes. */
+static void login_run(struct session *s)
 {
-    struct lmtp_session *l = container_of(j, struct lmtp_session, login);
-    Thurn__Status status = login_try(l);
+    struct lmtp_session *l = lmtp_of(s);
+    Thurn__Status status = RPC_STATUS(THURN__CODE__TEMPORARY, "");
+    if (!session_is_gone(s))
+        status = login_try(l);
     Thurn__SmtpLoginAnswer answer = THURN__SMTP_LOGIN_ANSWER__INIT;
     answer.status = &status;
-    lmtp_answer(&l->s, RPC_SMTP_LOGIN_ANSWER, l->login_request->serial, &answer.base);
+    lmtp_answer(s, RPC_SMTP_LOGIN_ANSWER, l->login_request->serial, &answer.base);
     frame_free(l->login_request);
     l->login_request = NULL;
-    loop_post(l->s.b->loop, login_ended, l);
+    loop_post(s->b->loop, login_ended, l);
 }
 
 static void login(struct lmtp_session *l, struct frame *f)
 {
+    const Thurn__SmtpLogin *m = (const Thurn__SmtpLogin *)f->message;
     l->login_request = f;
-    l->login.run = login_run;
-    session_log_in(&l->s);
-    sched_run_hashing(l->s.b->sched, &l->login);
+    session_log_in(&l->s, pb_str(m->user), pb_str(m->password), login_run);
 }
 
 /* -- the kinds -- */

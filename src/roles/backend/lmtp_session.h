@@ -23,7 +23,6 @@ struct lmtp_session {
     struct directory_target asked;
     Thurn__Status asked_status;
     struct writer asking_quota;
-    struct job login;
     struct frame *login_request;
     bool logged_in;
 };

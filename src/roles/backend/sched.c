@@ -2,7 +2,7 @@
 
 #include <sys/prctl.h>
 
-enum { SHARDS = 64, HASHING_AT_ONCE = 2, WORKERS_MIN = 2, WORKERS_MAX = 256 };
+enum { SHARDS = 64, WORKERS_MIN = 2, WORKERS_MAX = 256 };
 enum { WARM = 32 }; /* accounts per shard that stay open although nobody writes */
 
 /* Accounts that have a writer, or had one lately, by id. */
@@ -28,10 +28,9 @@ struct account_queue {
 
 struct sched {
     struct store *store;
-    pthread_mutex_t lock; /* of the two queues and what belongs to them */
+    pthread_mutex_t lock; /* of the queue and what belongs to it */
     pthread_cond_t more;
-    struct list ready, hashing;
-    unsigned n_hashing;
+    struct list ready;
     bool ending;
     size_t writers; /* submitted and not done */
     size_t n_workers;
@@ -43,22 +42,14 @@ struct sched {
 
 static bool sched_is_over(const struct sched *s)
 {
-    return s->ending && s->n_hashing == 0 && s->writers == 0;
+    return s->ending && s->writers == 0;
 }
 
 /* The next job, or NULL at the end. With the lock. */
-static struct job *sched_take(struct sched *s, bool *hashing)
+static struct job *sched_take(struct sched *s)
 {
     for (;;) {
-        struct list *l = NULL;
-        *hashing = s->n_hashing < HASHING_AT_ONCE && !list_empty(&s->hashing) &&
-                   (s->n_hashing + 1 < s->n_workers || list_empty(&s->ready));
-        if (*hashing) {
-            s->n_hashing++;
-            l = list_pop(&s->hashing);
-        } else {
-            l = list_pop(&s->ready);
-        }
+        struct list *l = list_pop(&s->ready);
         if (l)
             return container_of(l, struct job, link);
         if (sched_is_over(s))
@@ -72,35 +63,22 @@ static void *worker_main(void *arg)
     struct sched *s = arg;
     (void)prctl(PR_SET_NAME, "worker");
     (void)pthread_mutex_lock(&s->lock);
-    bool hashing;
-    for (struct job *j; (j = sched_take(s, &hashing));) {
+    for (struct job *j; (j = sched_take(s));) {
         (void)pthread_mutex_unlock(&s->lock);
         j->run(j); /* may free it */
         (void)pthread_mutex_lock(&s->lock);
-        if (hashing)
-            s->n_hashing--;
     }
     (void)pthread_cond_broadcast(&s->more); /* it is over for the others too */
     (void)pthread_mutex_unlock(&s->lock);
     return NULL;
 }
 
-static void sched_push(struct sched *s, struct list *queue, struct job *j)
-{
-    (void)pthread_mutex_lock(&s->lock);
-    list_append(queue, &j->link);
-    (void)pthread_mutex_unlock(&s->lock);
-    (void)pthread_cond_signal(&s->more); /* unlocked: who wakes need not wait for the lock */
-}
-
 void sched_run(struct sched *s, struct job *j)
 {
-    sched_push(s, &s->ready, j);
-}
-
-void sched_run_hashing(struct sched *s, struct job *j)
-{
-    sched_push(s, &s->hashing, j);
+    (void)pthread_mutex_lock(&s->lock);
+    list_append(&s->ready, &j->link);
+    (void)pthread_mutex_unlock(&s->lock);
+    (void)pthread_cond_signal(&s->more); /* unlocked: who wakes need not wait for the lock */
 }
 
 /* -- queues of accounts -- */
@@ -269,7 +247,6 @@ struct sched *sched_new(unsigned workers, struct store *store)
     (void)pthread_mutex_init(&s->lock, NULL);
     (void)pthread_cond_init(&s->more, NULL);
     list_init(&s->ready);
-    list_init(&s->hashing);
     for (size_t i = 0; i < SHARDS; i++) {
         (void)pthread_mutex_init(&s->shards[i].lock, NULL);
         list_init(&s->shards[i].warm);

@@ -1,6 +1,6 @@
 /*
- * Who works when. A fixed set of worker threads takes jobs from a queue; password hashes have a
- * queue of their own and at most two workers; and each account has a run queue of writers, of which
+ * Who works when. A fixed set of worker threads takes jobs from a queue; password hashes have
+ * threads of their own (login.h); and each account has a run queue of writers, of which
  * one runs at a time and the others wait without a thread. Accounts that were written lately stay
  * open. Any thread may call everything here.
  */
@@ -33,7 +33,6 @@ struct sched *sched_new(unsigned workers, struct store *store);
 void sched_free(struct sched *s);
 
 void sched_run(struct sched *s, struct job *j);
-void sched_run_hashing(struct sched *s, struct job *j);
 /* Puts it at the end of the account's run queue. */
 void sched_write(struct sched *s, account_id id, struct writer *w);
 /* The same; if nobody else waits it runs here and now. For workers. */

@@ -4,11 +4,19 @@
 
 /* -- coming and going -- */
 
+static void session_uncount(struct session *s)
+{
+    if (s->counted)
+        connections_remove(logins_connections(s->b->logins), s->principal.account, s->peer);
+    s->counted = false;
+}
+
 static void session_free(void *arg)
 {
     struct session *s = arg;
     struct backend *b = s->b;
     s->kind->end(s);
+    session_uncount(s);
     list_remove(&s->link);
     b->n_sessions--;
     chan_free(s->chan);
@@ -91,30 +99,71 @@ bool session_is_gone(struct session *s)
 
 /* -- log-in -- */
 
-void session_log_in(struct session *s)
+struct session_login {
+    struct login attempt;
+    struct session *s;
+    void (*run)(struct session *s);
+    uint64_t drops_seen; /* b->drops when it began */
+};
+
+static void login_run(struct login *attempt)
 {
-    s->logging_in = true;
-    s->drops_seen = s->b->drops;
-    chan_hold(s->chan, true); /* until it is known what the next state permits */
+    const struct session_login *l = container_of(attempt, struct session_login, attempt);
+    log_context(l->s->id, (struct str){NULL, 0});
+    l->run(l->s); /* may be the end of both */
+    log_context((session_id){0}, (struct str){NULL, 0});
 }
 
-struct err session_authenticate(struct session *s, struct str user, struct str password,
-                                struct principal *out)
+void session_log_in(struct session *s, struct str user, struct str password,
+                    void (*run)(struct session *s))
 {
-    TRY(directory_authenticate(s->b->directory, user, password, out));
+    struct session_login *l = mem_alloc(sizeof *l);
+    *l = (struct session_login){.attempt = {.peer = s->peer,
+                                            .user = user,
+                                            .password = password,
+                                            .protocol = s->kind->name,
+                                            .tls = s->tls,
+                                            .run = login_run},
+                                .s = s,
+                                .run = run,
+                                .drops_seen = s->b->drops};
+    s->login = l;
+    chan_hold(s->chan, true); /* until it is known what the next state permits */
+    login_submit(s->b->logins, &l->attempt);
+}
+
+void session_count(struct session *s, account_id account)
+{
+    s->principal.account = account;
+    connections_add_always(logins_connections(s->b->logins), account, s->peer);
+    s->counted = true;
+}
+
+struct err session_authenticate(struct session *s, struct principal *out)
+{
+    /* Whoever erases an account has made sure before that it cannot be found any more. */
+    atomic_store(&s->logging_in, true);
+    TRY(login_check(&s->login->attempt, out));
     s->principal = *out;
+    s->counted = true;
     return OK;
 }
 
 void session_logged_in(struct session *s, bool logged_in)
 {
     struct err e = OK;
-    s->logging_in = false;
-    if (logged_in) {
+    atomic_store(&s->logging_in, false);
+    if (!logged_in) {
+        session_uncount(s);
+    } else {
         s->account = s->principal.account;
-        if (s->drops_seen != s->b->drops) /* perhaps of this account: seldom, so it may read */
+        if (s->login->drops_seen !=
+            s->b->drops) /* perhaps of this account: seldom, so it may read */
             e = directory_may_go_on(s->b->directory, &s->principal);
     }
+    timer_free(s->login->attempt.timer);
+    free(s->login);
+    s->login = NULL;
     if (e.code)
         session_drop(s, e.why);
     else

@@ -44,15 +44,16 @@ struct session {
     struct chan *chan;
     /* The account that the session has open, or {0}; whether it may get one. Loop's thread. */
     account_id account;
-    bool logging_in;
-    uint64_t drops_seen;        /* b->drops when the log-in began */
-    struct principal principal; /* who has logged in: set by session_authenticate */
-    atomic_uint refs;           /* the channel's, and one for what is going on */
-    pthread_mutex_t lock;       /* of what follows */
-    bool busy;                  /* a request is running */
-    bool gone;                  /* the channel has ended: finish */
-    bool parked;                /* the running request waits for room in the channel */
-    struct frame *next;         /* came while busy; the channel is held */
+    atomic_bool logging_in;      /* a password is being looked at, and the account opened */
+    struct session_login *login; /* the attempt that is under way; NULL: none */
+    struct principal principal;  /* who has logged in: set by session_authenticate */
+    bool counted;                /* among the connections of the principal's account */
+    atomic_uint refs;            /* the channel's, and one for what is going on */
+    pthread_mutex_t lock;        /* of what follows */
+    bool busy;                   /* a request is running */
+    bool gone;                   /* the channel has ended: finish */
+    bool parked;                 /* the running request waits for room in the channel */
+    struct frame *next;          /* came while busy; the channel is held */
 };
 
 /* Opens the session that a frontend asks for; `fd` is taken over. */
@@ -68,15 +69,19 @@ void session_drop_account(struct backend *b, account_id account, const char *why
 
 /* -- log-in -- */
 
-/* The request that follows computes a password hash and may give the session an account: nothing
- * more is read until session_logged_in. Loop's thread. */
-void session_log_in(struct session *s);
-/* Who somebody is, by name and password; E_DENIED and the like. On a worker. */
-MUST_CHECK struct err session_authenticate(struct session *s, struct str user, struct str password,
-                                           struct principal *out);
+/* Calls run(s) when the password may be looked at (login.h), on a thread that may compute a hash;
+ * `run` calls session_authenticate and, on the loop's thread in the end, session_logged_in. Nothing
+ * more is read until then. Name and password must stay until `run` is over. Loop's thread. */
+void session_log_in(struct session *s, struct str user, struct str password,
+                    void (*run)(struct session *s));
+/* Who it is: see login_check. In `run`. */
+MUST_CHECK struct err session_authenticate(struct session *s, struct principal *out);
 /* It is over. `logged_in`: the session has the account of its principal open from now on, unless
  * that was taken back meanwhile; then it is dropped. Loop's thread. */
 void session_logged_in(struct session *s, bool logged_in);
+
+/* One that goes on counts as a connection, whatever the limits are. Loop's thread. */
+void session_count(struct session *s, account_id account);
 
 /* Ends all that run nothing now, and each of the others when it has ended its request. */
 void session_stop_all(struct backend *b);

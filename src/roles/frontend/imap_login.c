@@ -5,8 +5,11 @@
 /* Without TLS a password is neither asked for nor taken; true if that was said. */
 static bool imap_refuse_cleartext(struct imap_client *i)
 {
+    struct buf peer CLEANUP(buf_free) = {0};
     if (imap_may_login(i))
         return false;
+    log_info("login.refused", LF_STR("peer", client_peer(&i->c, &peer)), LF_C("protocol", "imap"),
+             LF_C("reason", "no TLS"));
     imap_finish(i, STR("NO [PRIVACYREQUIRED]"), STR("Passwords are taken under TLS only"));
     client_bad(&i->c);
     return true;
@@ -97,7 +100,7 @@ static void imap_login_refused(struct imap_client *i, const Thurn__Status *statu
         imap_finish(i, STR("NO [UNAVAILABLE]"), STR("Temporary failure, try again later"));
         break;
     case THURN__CODE__LIMIT_EXCEEDED:
-        imap_finish(i, STR("NO [LIMIT]"), STR("Too many attempts, try again later"));
+        imap_finish(i, STR("NO [LIMIT]"), STR("Too many connections or attempts, try again later"));
         client_bad(&i->c);
         break;
     default:
@@ -111,10 +114,7 @@ void imap_login_done(struct imap_client *i, const Thurn__ImapDone *d)
 {
     const Thurn__ImapLogin *login = (const Thurn__ImapLogin *)i->cmd.request;
     struct buf peer CLEANUP(buf_free) = {0};
-    if (d->status->code != THURN__CODE__DONE) {
-        log_info("imap.login-refused", LF_STR("user", pb_str(login->user)),
-                 LF_STR("peer", client_peer(&i->c, &peer)),
-                 LF_STR("reason", pb_str(d->status->text)));
+    if (d->status->code != THURN__CODE__DONE) { /* the backend has logged the reason */
         imap_login_refused(i, d->status);
         return;
     }

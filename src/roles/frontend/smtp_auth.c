@@ -142,6 +142,8 @@ static const struct {
     {STR_INIT("LOGIN"), smtp_auth_login, smtp_step_login, STR_INIT("334 VXNlcm5hbWU6\r\n")},
 };
 
+static const struct smtp_reply no_tls = {538, "5.7.11", "Passwords are taken under TLS only"};
+
 /* Why nobody can log in now; false if they can. */
 static bool smtp_auth_not_now(const struct smtp_client *s, struct smtp_reply *bad)
 {
@@ -152,7 +154,7 @@ static bool smtp_auth_not_now(const struct smtp_client *s, struct smtp_reply *ba
     else if (s->tx.open) /* RFC 4954 section 4 */
         *bad = (struct smtp_reply){503, "5.5.1", "There is a sender already"};
     else if (!smtp_may_login(s))
-        *bad = (struct smtp_reply){538, "5.7.11", "Passwords are taken under TLS only"};
+        *bad = no_tls;
     else
         return false;
     return true;
@@ -160,8 +162,12 @@ static bool smtp_auth_not_now(const struct smtp_client *s, struct smtp_reply *ba
 
 void smtp_auth(struct smtp_client *s, const struct smtp_command *cmd)
 {
+    struct buf peer CLEANUP(buf_free) = {0};
     struct smtp_reply bad = {504, "5.5.4", "This mechanism is not known here"};
     if (smtp_auth_not_now(s, &bad)) {
+        if (bad.code == no_tls.code)
+            log_info("login.refused", LF_STR("peer", client_peer(&s->c, &peer)),
+                     LF_C("protocol", "submission"), LF_C("reason", "no TLS"));
         smtp_say_bad(s, &bad);
         return;
     }
@@ -187,14 +193,10 @@ void smtp_auth_answer(struct smtp_client *s, const Thurn__Status *status)
     if (s->logged_in)
         log_info("smtp.login", LF_STR("user", s->login.user),
                  LF_STR("peer", client_peer(&s->c, &peer)), LF_U64("tls", s->c.tls));
-    else
-        log_info("smtp.login-refused", LF_STR("user", s->login.user),
-                 LF_STR("peer", client_peer(&s->c, &peer)),
-                 LF_STR("reason", status ? pb_str(status->text) : STR("no status")));
     if (code == THURN__CODE__DENIED || code == THURN__CODE__NOT_FOUND)
         r = (struct smtp_reply){535, "5.7.8", "User or password is wrong"};
     else if (code == THURN__CODE__LIMIT_EXCEEDED)
-        r = (struct smtp_reply){454, "4.7.0", "Too many attempts, try again later"};
+        r = (struct smtp_reply){454, "4.7.0", "Too many connections or attempts, try again later"};
     else if (!s->logged_in)
         r = (struct smtp_reply){454, "4.7.0", "Temporary failure, try again later"};
     smtp_auth_end(s, &r);

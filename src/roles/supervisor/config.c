@@ -82,7 +82,19 @@
     X(quota_messages,      quota_messages,      COUNT, "0",     0, 1e18,                             \
       "the same in messages")                                                                        \
     X(upgrade_hashes,      upgrade_hashes,      YES,   "yes",   0, 1,                                \
-      "replace imported password hashes by Argon2id at log-in ({PLAIN} stays)")
+      "replace imported password hashes by Argon2id at log-in ({PLAIN} stays)")                      \
+    X(login_memory,        login_memory_kib,    KIB,   "128 MB", 8192, 64e9,                         \
+      "memory of all password hashes that are computed at a time, as many as fit")                   \
+    X(login_failures,      login_failures,      COUNT, "5",     1, 1000,                             \
+      "wrong passwords for an account from one address until the next ones are delayed")             \
+    X(login_delay_max,     login_delay_max,     TIME,  "15 s",  0, 30e3,                             \
+      "the delay grows up to this; 0 s: no delays")                                                  \
+    X(login_cache,         login_cache,         TIME,  "60 s",  0, 3600e3,                           \
+      "a password that was right needs no hash again for so long; 0 s: always")                      \
+    X(max_connections_per_account, max_connections_per_account, COUNT, "100", 0, 1000000,            \
+      "logged in at a time; 0: no limit")                                                            \
+    X(max_connections_per_address, max_connections_per_address, COUNT, "1000", 0, 1000000,           \
+      "logged in from one address (IPv6: /64), except this machine's own; 0: no limit")
 /* clang-format on */
 
 static const struct config_scalar config_scalars[] = {

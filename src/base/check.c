@@ -22,6 +22,7 @@ const char *errc_name(enum errc code)
         [E_CLOSED] = "closed",
         [E_TIMEOUT] = "timeout",
         [E_FULL] = "full",
+        [E_QUOTA] = "quota",
         [E_IO] = "io",
         [E_CORRUPT] = "corrupt",
     };

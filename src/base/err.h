@@ -15,6 +15,7 @@ enum errc {
     E_CLOSED,      /* the other side is gone */
     E_TIMEOUT,     /* a deadline passed */
     E_FULL,        /* no space on the disk */
+    E_QUOTA,       /* more than the account may hold */
     E_IO,          /* a system call failed: see `sys` */
     E_CORRUPT,     /* stored data contradicts itself */
 };

@@ -30,7 +30,7 @@ enum imap_verb {
     IMAP_UNSUBSCRIBE, IMAP_LIST, IMAP_LSUB, IMAP_STATUS, IMAP_APPEND, IMAP_CHECK, IMAP_CLOSE,
     IMAP_EXPUNGE, IMAP_SEARCH, IMAP_FETCH, IMAP_STORE, IMAP_COPY, IMAP_IDLE, IMAP_UNSELECT,
     IMAP_NAMESPACE, IMAP_ID, IMAP_ENABLE, IMAP_MOVE, IMAP_XLIST,
-    IMAP_COMPRESS,
+    IMAP_COMPRESS, IMAP_GETQUOTA, IMAP_GETQUOTAROOT, IMAP_SETQUOTA,
     IMAP_VERBS,
 };
 /* clang-format on */
@@ -181,6 +181,9 @@ void imap_print_mailboxes(struct buf *out, const Thurn__ImapMailboxes *m, unsign
 /* `mailbox` in UTF-8, `items` as in the request. */
 void imap_print_status(struct buf *out, struct str mailbox, uint32_t items,
                        const Thurn__ImapStatusRow *row);
+/* "* QUOTA "" (...)" (RFC 9208), and "* QUOTAROOT"; NULL: there is no limit. */
+void imap_print_quota(struct buf *out, const Thurn__ImapQuotaUse *q);
+void imap_print_quota_root(struct buf *out, struct str mailbox, const Thurn__ImapQuotaUse *q);
 /* FLAGS, EXISTS, RECENT and the OK codes; not the tagged answer. */
 void imap_print_selected(struct buf *out, const Thurn__ImapSelected *s);
 /* SEARCH results come in several frames and are one line. Begin with {0}. */

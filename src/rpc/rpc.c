@@ -48,6 +48,7 @@ Thurn__Code rpc_code(struct err e)
     case E_LIMIT: return THURN__CODE__LIMIT_EXCEEDED;
     case E_CONFLICT: return THURN__CODE__IN_USE;
     case E_UNSUPPORTED: return THURN__CODE__UNSUPPORTED;
+    case E_QUOTA: return THURN__CODE__OVER_QUOTA;
     case E_FULL: return THURN__CODE__STORE_FULL;
     case E_CORRUPT: return THURN__CODE__CORRUPT;
     case E_AGAIN:

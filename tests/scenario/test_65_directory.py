@@ -227,3 +227,45 @@ def test_a_quota_that_makes_no_sense_is_refused(thurn):
     for value in ("much", "0", "-1", "10 parsecs"):
         assert thurn.cli("account", "set", "alice@example.test", "--quota", value, check=False).returncode == 2
     assert thurn.cli("account", "set", "alice@example.test", check=False).returncode == 2
+
+
+def test_what_does_not_fit_is_refused_before_the_message_is_sent(thurn):
+    c = thurn.raw()
+    c.login()
+    # There is no limit, and so no quota root.
+    assert c.command(b"GETQUOTAROOT INBOX")[:-1] == [b"* QUOTAROOT INBOX\r\n"]
+    assert c.command(b'GETQUOTA ""')[-1].startswith(b"x NO [NONEXISTENT]")
+    thurn.cli("account", "set", "alice@example.test", "--quota", "4 KB", "--quota-messages", "3")
+    letter = b"Subject: x\r\n\r\n" + b"y" * 1500
+    assert c.append(letter).startswith(b"x OK")
+    assert c.command(b'GETQUOTAROOT INBOX')[:-1] == [
+        b'* QUOTAROOT INBOX ""\r\n', b'* QUOTA "" (STORAGE 2 4 MESSAGE 1 3)\r\n']
+    # The client waits: it never sends the message.
+    assert c.command(b"APPEND INBOX {3000}")[-1].startswith(b"x NO [OVERQUOTA]")
+    # It does not wait: the message is read, and refused.
+    assert c.append(b"z" * 3000).startswith(b"x NO [OVERQUOTA]")
+    c.command(b"SELECT INBOX")
+    assert c.command(b"COPY 1 Trash")[-1].startswith(b"x OK")
+    assert c.command(b"COPY 1 Trash")[-1].startswith(b"x NO [OVERQUOTA]")
+    assert c.command(b"STATUS Trash (MESSAGES)")[0].endswith(b"(MESSAGES 1)\r\n")
+    c.command(b"STORE 1 +FLAGS (\\Deleted)")
+    assert c.command(b"STATUS INBOX (DELETED DELETED-STORAGE)")[0] == \
+        b"* STATUS INBOX (DELETED 1 DELETED-STORAGE %d)\r\n" % len(letter)
+    c.command(b"EXPUNGE")  # dead messages do not count
+    assert c.command(b'GETQUOTA ""')[0] == b'* QUOTA "" (STORAGE 2 4 MESSAGE 1 3)\r\n'
+    assert c.append(letter).startswith(b"x OK")
+    assert c.command(b"MOVE 1 Archive")[-1].startswith(b"x OK")  # adds nothing
+    assert c.command(b'SETQUOTA "" (STORAGE 1000)')[-1].startswith(b"x NO [NOPERM]")
+    c.close()
+
+
+def test_messages_in_one_append_count_together(thurn):
+    thurn.cli("account", "set", "alice@example.test", "--quota-messages", "2")
+    c = thurn.raw()
+    c.login()
+    c.send(b"x APPEND INBOX {3+}\r\nabc {3+}\r\ndef {3+}\r\nghi\r\n")
+    assert c.until(b"x ")[-1].startswith(b"x NO [OVERQUOTA]")
+    c.send(b"x APPEND INBOX {3+}\r\nabc {3+}\r\ndef\r\n")
+    assert c.until(b"x ")[-1].startswith(b"x OK")
+    assert c.command(b"STATUS INBOX (MESSAGES)")[0].endswith(b"(MESSAGES 2)\r\n")
+    c.close()

@@ -9,6 +9,7 @@ struct appending {
     struct buf *flat; /* records for messages whose own cannot be used */
     size_t n, next;   /* all, and those that are ready */
     bool keywords_full;
+    struct directory_quota quota;
 };
 
 static void appending_release(void *state)
@@ -43,12 +44,23 @@ static struct err append_entry(struct txn *t, mailbox_id id, const Thurn__Append
                          message->has_date ? message->internal_date : clock_wall_s(), uid);
 }
 
-static struct err append_entries(struct command *c, struct txn *t, struct appending *ap)
+/* All of them, or none. */
+static struct err append_quota(struct imap_session *s, struct txn *t, const struct appending *ap)
 {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < ap->n; i++)
+        bytes += s->cmd.scanned->messages[i].message.n;
+    return quota_room(txn_snap(t), &ap->quota, bytes, ap->n);
+}
+
+static struct err append_entries(struct imap_session *s, struct txn *t, struct appending *ap)
+{
+    struct command *c = &s->cmd;
     const Thurn__ImapAppend *append = (const void *)c->frame->message;
     struct num_list uids = {0};
     Thurn__Mailbox *m;
     TRY(append_target(c, t, pb_str(append->mailbox), &m));
+    TRY(append_quota(s, t, ap));
     for (size_t i = 0; i < ap->n; i++) {
         const Thurn__AppendMessage *message = append->messages[i];
         mailbox_id id = {m->id};
@@ -71,7 +83,7 @@ static struct err append_write(struct imap_session *s, struct appending *ap)
 {
     struct txn *t;
     TRY(txn_begin(s->account, &t));
-    struct err e = append_entries(&s->cmd, t, ap);
+    struct err e = append_entries(s, t, ap);
     if (e.code == E_OK)
         return command_commit(s, t, NULL);
     txn_abort(t);
@@ -119,6 +131,11 @@ static bool append_begin(struct imap_session *s, struct command *c)
     }
     if (!ap || !ap->emails || !ap->flat) {
         command_failed(s, err_make(E_LIMIT, "no room for APPEND"));
+        return false;
+    }
+    struct err e = quota_limits(s, &ap->quota);
+    if (e.code != E_OK) {
+        command_failed(s, e);
         return false;
     }
     c->state = ap;

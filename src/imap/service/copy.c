@@ -20,6 +20,7 @@ struct copying {
     bool untold;       /* `from` is not all of it */
     uint64_t bits[64]; /* of the target, for each keyword of the source; 0: not asked for yet */
     bool more;
+    struct directory_quota quota; /* none for MOVE, which adds nothing */
 };
 
 static bool copy_is_too_much(const struct copying *copying)
@@ -51,6 +52,7 @@ static struct err copy_batch(struct imap_session *s, struct txn *t, struct copyi
     memset(copying->bits, 0, sizeof copying->bits);
     cursor_rest(&copying->cursor);
     TRY(session_mailbox(s, txn_snap(t), &c->arena, &source));
+    uint64_t bytes = 0;
     for (size_t i = 0; i < COPY_BATCH; i++) {
         struct entry e;
         msg_uid uid;
@@ -58,6 +60,8 @@ static struct err copy_batch(struct imap_session *s, struct txn *t, struct copyi
                         &copying->more));
         if (!copying->more)
             return OK;
+        bytes += e.size;
+        TRY(quota_room(txn_snap(t), &copying->quota, bytes, i + 1));
         TRY(txn_entry_add(t, copying->target, e.email, e.flags,
                           copy_keywords(t, copying, source, e.keywords), e.internal_date, &uid));
         if (copying->move)
@@ -215,6 +219,10 @@ static bool copy_begin(struct imap_session *s, const Thurn__ImapCopy *copy)
         copying->uidvalidity = m->uidvalidity;
         if (!command_set(s, copy->set, &copying->set))
             return false;
+        if (!copy->move)
+            e = quota_limits(s, &copying->quota);
+    }
+    if (e.code == E_OK) {
         e = cursor_init(&copying->cursor, &copying->set, &s->view, &c->arena);
     }
     if (e.code == E_OK && c->before)

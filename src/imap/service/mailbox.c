@@ -256,7 +256,29 @@ bool subscribe_run(struct imap_session *s, struct command *c)
 
 /* --------------------------------------------------------------------------------------- STATUS */
 
-enum { STATUS_RECENT = 2, STATUS_HIGHESTMODSEQ = 32 };
+enum { STATUS_RECENT = 2, STATUS_HIGHESTMODSEQ = 32, STATUS_DELETED_STORAGE = 512 };
+
+/* Bytes of the messages that are \Deleted: the block directory counts them, not their sizes. */
+static struct err deleted_bytes(struct imap_session *s, struct snap *snap, const Thurn__Mailbox *m,
+                                uint64_t *out)
+{
+    struct entry *batch = arena_array(&s->cmd.arena, struct entry, ENTRY_BLOCK);
+    uint32_t from = 1, left = m->deleted;
+    size_t n = ENTRY_BLOCK;
+    if (!batch)
+        return err_make(E_LIMIT, "no room for entries");
+    while (left && n == ENTRY_BLOCK) {
+        TRY(snap_entries(snap, (mailbox_id){m->id}, (msg_uid){from}, (msg_uid){UINT32_MAX}, batch,
+                         ENTRY_BLOCK, &n));
+        for (size_t i = 0; i < n; i++) {
+            bool deleted = batch[i].flags & THURN__SYSTEM_FLAG__FLAG_DELETED;
+            *out += deleted ? batch[i].size : 0;
+            left -= deleted;
+            from = batch[i].uid.v + 1;
+        }
+    }
+    return OK;
+}
 
 struct err status_fill(struct imap_session *s, struct snap *snap, const Thurn__Mailbox *m,
                        uint32_t items, Thurn__ImapStatusRow *row)
@@ -270,6 +292,9 @@ struct err status_fill(struct imap_session *s, struct snap *snap, const Thurn__M
         TRY(snap_uids(snap, (mailbox_id){m->id}, first, &s->cmd.arena, &runs, &n));
     for (size_t i = 0; i < n; i++)
         row->recent += runs[i].count;
+    if (items & STATUS_DELETED_STORAGE)
+        TRY(deleted_bytes(s, snap, m, &row->deleted_bytes));
+    row->deleted = m->deleted;
     row->messages = m->exists;
     row->uidnext = m->uidnext;
     row->uidvalidity = m->uidvalidity;

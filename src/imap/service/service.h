@@ -119,6 +119,8 @@ bool fetch_run(struct imap_session *s, struct command *c);
 bool store_run(struct imap_session *s, struct command *c);
 bool copy_run(struct imap_session *s, struct command *c);
 bool enable_run(struct imap_session *s, struct command *c);
+bool quota_run(struct imap_session *s, struct command *c);
+bool append_check_run(struct imap_session *s, struct command *c);
 
 /* Tells a client what a MOVE that is repeated has moved: it may not have heard. */
 MUST_CHECK struct err move_tell_again(struct imap_session *s, const Thurn__ImapRemembered *r);
@@ -205,6 +207,11 @@ void row_set_flags(const struct imap_session *s, const struct entry *e, Thurn__F
 /* Compiles the set of a request on the selected mailbox; sets the status and returns false if it
  * cannot be. */
 MUST_CHECK bool command_set(struct imap_session *s, const Thurn__ImapSet *in, struct uid_set *out);
+/* What the session's account may hold. */
+MUST_CHECK struct err quota_limits(struct imap_session *s, struct directory_quota *out);
+/* Whether there is room for so much more; E_QUOTA. */
+MUST_CHECK struct err quota_room(struct snap *snap, const struct directory_quota *q, uint64_t bytes,
+                                 uint64_t messages);
 /* Whether the selected mailbox may be changed; sets the status if not. */
 MUST_CHECK bool command_may_write(struct imap_session *s);
 

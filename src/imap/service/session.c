@@ -70,7 +70,9 @@ static enum imap_needs needs_of_fetch(const struct imap_session *s, const Protob
     X(STORE,     SELECTED,  needs_writer_unless_read_only, TELLS_UNLESS_BY_SEQ, store,             \
                                                                              "RFC 3501 6.4.6")     \
     X(COPY,      SELECTED,  needs_writer,          TELLS_ALL,     copy,      "RFC 3501 6.4.7")     \
-    X(ENABLE,    LOGGED_IN, needs_nothing,         TELLS_ALL,     enable,    "RFC 5161")
+    X(ENABLE,    LOGGED_IN, needs_nothing,         TELLS_ALL,     enable,    "RFC 5161")             \
+    X(QUOTA,     LOGGED_IN, needs_nothing,         TELLS_ALL,     quota,     "RFC 9208")             \
+    X(APPEND_CHECK, LOGGED_IN, needs_nothing,      TELLS_NOTHING, append_check, "RFC 3501 6.3.11")
 /* clang-format on */
 
 #define IMAP_REQUEST_ROW(NAME, states_, needs_, tells_, name, rfc_)                                \
@@ -197,6 +199,7 @@ static struct str err_sentence(struct err e)
     case E_LIMIT: return STR("A limit of this server has been reached");
     case E_CONFLICT: return STR("In use by another request, try again");
     case E_UNSUPPORTED: return STR("Not supported");
+    case E_QUOTA: return STR("Your quota is used up: delete something, or ask for more");
     case E_FULL: return STR("The server's storage is full, try again later");
     case E_CORRUPT: return STR("Stored data is damaged, please tell the administrator");
     default: return STR("Temporary failure, try again later");

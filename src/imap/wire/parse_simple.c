@@ -135,12 +135,14 @@ void wire_parse_subscribe(struct wire_parse *w)
 
 static uint32_t status_item(struct str name)
 {
-    static const struct str items[] = {STR_INIT("MESSAGES"), STR_INIT("RECENT"),
-                                       STR_INIT("UIDNEXT"),  STR_INIT("UIDVALIDITY"),
-                                       STR_INIT("UNSEEN"),   STR_INIT("HIGHESTMODSEQ")};
-    for (uint32_t i = 0; i < ARRAY_LEN(items); i++)
-        if (str_ieq(name, items[i]))
-            return 1U << i;
+    static const struct wire_named_bit items[] = {
+        {STR_INIT("MESSAGES"), 1},  {STR_INIT("RECENT"), 2},
+        {STR_INIT("UIDNEXT"), 4},   {STR_INIT("UIDVALIDITY"), 8},
+        {STR_INIT("UNSEEN"), 16},   {STR_INIT("HIGHESTMODSEQ"), 32},
+        {STR_INIT("DELETED"), 256}, {STR_INIT("DELETED-STORAGE"), 512}};
+    for (size_t i = 0; i < ARRAY_LEN(items); i++)
+        if (str_ieq(name, items[i].name))
+            return items[i].bit;
     return 0;
 }
 
@@ -217,6 +219,31 @@ void wire_parse_append(struct wire_parse *w)
     m->mailbox = pb_bytes(wire_mailbox(w));
     wire_append_message(w, m);
     w->cmd->request = &m->base;
+}
+
+/* --------------------------------------------------------------------------------------- quotas */
+
+/* RFC 9208: there is one root, whose name is empty. */
+void wire_parse_quota(struct wire_parse *w)
+{
+    Thurn__ImapQuota *m = WIRE_NEW(w, ImapQuota, imap_quota);
+    if (!m)
+        return;
+    (void)wire_space(w);
+    if (w->cmd->verb == IMAP_GETQUOTAROOT)
+        m->mailbox = pb_bytes(wire_mailbox(w));
+    else
+        m->root = pb_bytes(wire_astring(w));
+    w->cmd->request = &m->base;
+}
+
+/* Whatever is asked for is refused: quotas are the administrator's. */
+void wire_parse_setquota(struct wire_parse *w)
+{
+    (void)wire_space(w);
+    (void)wire_astring(w);
+    (void)wire_space(w);
+    (void)cur_rest(&w->c);
 }
 
 /* ---------------------------------------------------------------------------- selected mailbox */

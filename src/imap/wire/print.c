@@ -213,24 +213,59 @@ void imap_print_status(struct buf *out, struct str mailbox, uint32_t items,
 {
     const struct {
         struct str name;
+        uint32_t bit;
         uint64_t value;
     } values[] = {
-        {STR(" MESSAGES "), row->messages}, {STR(" RECENT "), row->recent},
-        {STR(" UIDNEXT "), row->uidnext},   {STR(" UIDVALIDITY "), row->uidvalidity},
-        {STR(" UNSEEN "), row->unseen},     {STR(" HIGHESTMODSEQ "), row->highest_modseq},
+        {STR(" MESSAGES "), 1, row->messages}, {STR(" RECENT "), 2, row->recent},
+        {STR(" UIDNEXT "), 4, row->uidnext},   {STR(" UIDVALIDITY "), 8, row->uidvalidity},
+        {STR(" UNSEEN "), 16, row->unseen},    {STR(" HIGHESTMODSEQ "), 32, row->highest_modseq},
+        {STR(" DELETED "), 256, row->deleted}, {STR(" DELETED-STORAGE "), 512, row->deleted_bytes},
     };
     buf_put(out, STR("* STATUS "));
     print_mailbox(out, mailbox);
     buf_put(out, STR(" ("));
     size_t skip = 1; /* the first item has no space before it */
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
-        if (!(items & 1U << i))
+        if (!(items & values[i].bit))
             continue;
         buf_put(out, str_skip(values[i].name, skip));
         buf_decimal(out, values[i].value);
         skip = 0;
     }
     buf_put(out, STR(")\r\n"));
+}
+
+/* ---------------------------------------------------------------------------------------- quota */
+
+static void print_resource(struct buf *out, struct str name, uint64_t used, uint64_t limit)
+{
+    buf_put(out, name);
+    buf_decimal(out, used);
+    buf_byte(out, ' ');
+    buf_decimal(out, limit);
+}
+
+/* STORAGE counts in units of 1024 bytes (RFC 9208 section 5.1): what is used is rounded up. */
+void imap_print_quota(struct buf *out, const Thurn__ImapQuotaUse *q)
+{
+    buf_put(out, STR("* QUOTA \"\" ("));
+    if (q->bytes_limit)
+        print_resource(out, STR("STORAGE "), q->bytes / 1024 + (q->bytes % 1024 != 0),
+                       q->bytes_limit / 1024);
+    if (q->bytes_limit && q->messages_limit)
+        buf_byte(out, ' ');
+    if (q->messages_limit)
+        print_resource(out, STR("MESSAGE "), q->messages, q->messages_limit);
+    buf_put(out, STR(")\r\n"));
+}
+
+void imap_print_quota_root(struct buf *out, struct str mailbox, const Thurn__ImapQuotaUse *q)
+{
+    buf_put(out, STR("* QUOTAROOT "));
+    print_mailbox(out, mailbox);
+    buf_put(out, q ? STR(" \"\"\r\n") : STR("\r\n"));
+    if (q)
+        imap_print_quota(out, q);
 }
 
 /* ---------------------------------------------------------------------------- SELECT and ENABLE */

@@ -69,11 +69,16 @@ enum wire_when {
   X(ENABLE,       AFTER,  NO,  enable,       ENABLE,    "ENABLE",             ALWAYS,   "RFC5161") \
   X(MOVE,         OPEN,   UID, copy,         COPY,      "MOVE",               ALWAYS,   "RFC6851") \
   X(XLIST,        AFTER,  NO,  xlist,        LIST,      "XLIST",              ALWAYS,   "Gmail")   \
-  X(COMPRESS,     AFTER,  NO,  compress,     NONE,      "COMPRESS=DEFLATE",   COMPRESS, "RFC4978")
+  X(COMPRESS,     AFTER,  NO,  compress,     NONE,      "COMPRESS=DEFLATE",   COMPRESS, "RFC4978") \
+  X(GETQUOTA,     AFTER,  NO,  quota,        QUOTA,     "QUOTA",              ALWAYS,   "RFC9208") \
+  X(GETQUOTAROOT, AFTER,  NO,  quota,        QUOTA,     "",                   NEVER,    "RFC9208") \
+  X(SETQUOTA,     AFTER,  NO,  setquota,     NONE,      "",                   NEVER,    "RFC9208")
 
 /* What works without a command of its own: capability, when it is shown, RFC, and where it is. */
 #define IMAP_EXTENSIONS(X)                                   \
     X("LITERAL+", ALWAYS,       "RFC 7888", "collect.c")      \
+    X("QUOTA=RES-STORAGE", ALWAYS, "RFC 9208", "print.c")     \
+    X("QUOTA=RES-MESSAGE", ALWAYS, "RFC 9208", "print.c")     \
     X("MULTIAPPEND", ALWAYS,    "RFC 3502", "collect.c")      \
     X("BINARY",   ALWAYS,       "RFC 3516", "parse_fetch.c")  \
     X("SASL-IR",  BEFORE_LOGIN, "RFC 4959", "parse_simple.c") \

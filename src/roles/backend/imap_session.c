@@ -27,6 +27,8 @@ static const struct chan_rule imap_rules[] = {
     {RPC_IMAP_STORE,     LOGGED_IN},
     {RPC_IMAP_COPY,      LOGGED_IN},
     {RPC_IMAP_ENABLE,    LOGGED_IN},
+    {RPC_IMAP_QUOTA,     LOGGED_IN},
+    {RPC_IMAP_APPEND_CHECK, LOGGED_IN},
 };
 /* clang-format on */
 

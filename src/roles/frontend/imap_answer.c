@@ -140,6 +140,15 @@ static void imap_done_effects(struct imap_client *i, const Thurn__ImapDone *d, s
         if (ok)
             imap_print_enabled(out, ((const Thurn__ImapEnable *)i->cmd.request)->extensions);
         break;
+    case IMAP_GETQUOTA:
+        if (ok && d->quota)
+            imap_print_quota(out, d->quota);
+        break;
+    case IMAP_GETQUOTAROOT:
+        if (ok)
+            imap_print_quota_root(out, pb_str(((const Thurn__ImapQuota *)i->cmd.request)->mailbox),
+                                  d->quota);
+        break;
     default: break;
     }
 }
@@ -170,6 +179,10 @@ static void imap_answer_done(struct imap_client *i, const Thurn__ImapDone *d)
     }
     if (i->state == IMAP_NOT_AUTHENTICATED) {
         imap_login_done(i, d);
+        return;
+    }
+    if (i->append_asking && d->status->code == THURN__CODE__DONE) {
+        imap_append_permitted(i);
         return;
     }
     struct buf *out = client_out(&i->c);

@@ -53,13 +53,36 @@ static bool imap_step_append(struct client *c)
     return true;
 }
 
+void imap_append_ask(struct imap_client *i)
+{
+    i->append_asking = true;
+    i->c.step = client_step_wait;
+    struct err e =
+        client_ask(&i->c, ASKS_UPDATES, RPC_IMAP_APPEND_CHECK, &i->append_check.base, STR(""), -1);
+    if (e.code == E_OK)
+        return;
+    log_warn("imap.cannot-ask", LF_ERR(e));
+    client_drop_channel(&i->c);
+    imap_lost(&i->c);
+}
+
+void imap_append_permitted(struct imap_client *i)
+{
+    i->append_asking = false;
+    conn_write(i->c.conn, STR("+ OK\r\n"));
+    i->c.step = imap_step_append;
+}
+
 static void imap_append_message(struct imap_client *i, const struct imap_parsed *p)
 {
     i->append_cancelled |= p->literal == 0; /* RFC 3502 section 6.3.11 */
     i->append_left = p->literal;
-    if (!p->non_sync)
-        conn_write(i->c.conn, STR("+ OK\r\n"));
-    i->c.step = imap_step_append;
+    i->append_check.size += p->literal;
+    i->append_check.messages++;
+    if (p->non_sync)
+        i->c.step = imap_step_append; /* it comes anyhow; the backend refuses the command */
+    else
+        imap_append_ask(i);
 }
 
 void imap_append(struct imap_client *i, const struct imap_parsed *p)
@@ -68,5 +91,7 @@ void imap_append(struct imap_client *i, const struct imap_parsed *p)
     body_init(&i->body, rpc_append_limit(frontend_settings(i->c.fe)->message_size_limit),
               &i->c.fe->bodies);
     i->append_cancelled = false;
+    i->append_check = (Thurn__ImapAppendCheck)THURN__IMAP_APPEND_CHECK__INIT;
+    i->append_check.mailbox = ((const Thurn__ImapAppend *)i->cmd.request)->mailbox;
     imap_append_message(i, p);
 }

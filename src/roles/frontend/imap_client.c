@@ -17,7 +17,7 @@ static void imap_forget_command(struct imap_client *i)
     imap_fetch_printer_free(i->printer);
     i->printer = NULL;
     i->numbers = (struct imap_numbers){0};
-    i->selected_told = i->idle_over = i->idle_bad = false;
+    i->selected_told = i->idle_over = i->idle_bad = i->append_asking = false;
     map_free(&i->listed);
     body_free(&i->body);
     i->raw = (struct str){0};
@@ -183,6 +183,7 @@ static void (*const imap_runs[IMAP_VERBS])(struct imap_client *i) = {
     [IMAP_NAMESPACE] = imap_namespace,
     [IMAP_ID] = imap_id,
     [IMAP_COMPRESS] = imap_compress,
+    [IMAP_SETQUOTA] = imap_setquota,
 };
 
 static void imap_run(struct imap_client *i)

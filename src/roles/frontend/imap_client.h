@@ -26,7 +26,9 @@ struct imap_client {
     uint64_t idle_since;   /* clock_mono_us */
     uint64_t append_left;  /* bytes of the literal still to come */
     bool append_cancelled; /* by an empty message */
-    struct body body;      /* all messages of an APPEND */
+    bool append_asking;    /* whether the next message may come */
+    Thurn__ImapAppendCheck append_check;
+    struct body body; /* all messages of an APPEND */
 };
 
 static inline struct imap_client *imap_client(struct client *c)
@@ -62,6 +64,10 @@ void imap_login_done(struct imap_client *i, const Thurn__ImapDone *d);
 
 /* imap_append.c: the literal with the first message follows. */
 void imap_append(struct imap_client *i, const struct imap_parsed *p);
+/* Asks the backend whether there is room for the message that the client has announced. */
+void imap_append_ask(struct imap_client *i);
+/* The backend lets the client send the message that it has announced. */
+void imap_append_permitted(struct imap_client *i);
 
 /* imap_self.c: what the frontend answers by itself. */
 void imap_capability(struct imap_client *i);
@@ -69,6 +75,7 @@ void imap_logout(struct imap_client *i);
 void imap_namespace(struct imap_client *i);
 void imap_id(struct imap_client *i);
 void imap_compress(struct imap_client *i);
+void imap_setquota(struct imap_client *i);
 
 /* Whether the client idles. */
 static inline bool imap_is_idle(const struct imap_client *i)

@@ -41,6 +41,10 @@ void imap_repeat(struct client *c)
         imap_idle_ask(i);
         return;
     }
+    if (i->append_asking) {
+        imap_append_ask(i);
+        return;
+    }
     imap_shorten(i);
     imap_ask(i);
 }

@@ -63,3 +63,8 @@ void imap_compress(struct imap_client *i)
         conn_compress(i->c.conn);
     }
 }
+
+void imap_setquota(struct imap_client *i)
+{
+    imap_finish(i, STR("NO [NOPERM]"), STR("Quotas are set by the administrator"));
+}

@@ -22,7 +22,7 @@ static ProtobufCBinaryData bytes(const char *s)
 
 #define MORE                                                                                       \
     "CREATE-SPECIAL-USE LIST-EXTENDED UIDPLUS IDLE UNSELECT NAMESPACE ID ENABLE MOVE XLIST "       \
-    "LITERAL+ MULTIAPPEND BINARY"
+    "QUOTA LITERAL+ QUOTA=RES-STORAGE QUOTA=RES-MESSAGE MULTIAPPEND BINARY"
 #define REST " CHILDREN SPECIAL-USE LIST-STATUS ESEARCH CONDSTORE QRESYNC"
 
 static void capabilities_are_those_of_the_situation(void **state)
@@ -37,8 +37,28 @@ static void capabilities_are_those_of_the_situation(void **state)
                           &(struct imap_situation){IMAP_SELECTED, .starttls = true, .login = true});
     assert_printed(&out, "CAPABILITY IMAP4rev1 " MORE REST);
     imap_print_capability(&out, &(struct imap_situation){IMAP_AUTHENTICATED, .compress = true});
-    assert_true(str_find(buf_str(&out), STR(" XLIST COMPRESS=DEFLATE LITERAL+ "), 0) < out.n);
+    assert_true(str_find(buf_str(&out), STR(" XLIST COMPRESS=DEFLATE QUOTA LITERAL+ "), 0) < out.n);
     buf_free(&out);
+}
+
+static void a_quota_is_shown_for_what_has_a_limit(void **state)
+{
+    struct buf out = {0};
+    Thurn__ImapQuotaUse q = THURN__IMAP_QUOTA_USE__INIT;
+    q.bytes = 1025;
+    q.bytes_limit = 10 * KB;
+    q.messages = 7;
+    imap_print_quota(&out, &q);
+    assert_printed(&out, "* QUOTA \"\" (STORAGE 2 10)\r\n");
+    q.messages_limit = 100;
+    imap_print_quota_root(&out, STR("Entw\xC3\xBCrfe"), &q);
+    assert_printed(&out, "* QUOTAROOT Entw&APw-rfe \"\"\r\n"
+                         "* QUOTA \"\" (STORAGE 2 10 MESSAGE 7 100)\r\n");
+    q.bytes_limit = 0;
+    imap_print_quota(&out, &q);
+    assert_printed(&out, "* QUOTA \"\" (MESSAGE 7 100)\r\n");
+    imap_print_quota_root(&out, STR("INBOX"), NULL);
+    assert_printed(&out, "* QUOTAROOT INBOX\r\n");
 }
 
 static void what_is_announced_is_what_the_table_has(void **state)
@@ -375,6 +395,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(capabilities_are_those_of_the_situation),
+        cmocka_unit_test(a_quota_is_shown_for_what_has_a_limit),
         cmocka_unit_test(what_is_announced_is_what_the_table_has),
         cmocka_unit_test(any_string_is_printed_as_the_grammar_has_it),
         cmocka_unit_test(strings_are_quoted_where_rfc_3501_allows_it),

@@ -32,11 +32,14 @@ void frontend_probe_send(struct role *r, struct str channel, uint16_t type)
 static const struct chan_rule control_rules[] = {
     {RPC_SESSION_OPEN, 1}, {RPC_SESSION_WATCH, 1}, {RPC_SESSION_UNWATCH, 1}};
 static const struct chan_rule session_rules[] = {
-    {RPC_LMTP_RECIPIENT, 1}, {RPC_LMTP_DELIVER, 1},   {RPC_SMTP_LOGIN, 1},   {RPC_IMAP_LOGIN, 1},
-    {RPC_IMAP_SELECT, 1},    {RPC_IMAP_CLOSE, 1},     {RPC_IMAP_CREATE, 1},  {RPC_IMAP_DELETE, 1},
-    {RPC_IMAP_RENAME, 1},    {RPC_IMAP_SUBSCRIBE, 1}, {RPC_IMAP_LIST, 1},    {RPC_IMAP_STATUS, 1},
-    {RPC_IMAP_APPEND, 1},    {RPC_IMAP_NOOP, 1},      {RPC_IMAP_EXPUNGE, 1}, {RPC_IMAP_SEARCH, 1},
-    {RPC_IMAP_FETCH, 1},     {RPC_IMAP_STORE, 1},     {RPC_IMAP_COPY, 1},    {RPC_IMAP_ENABLE, 1},
+    {RPC_LMTP_RECIPIENT, 1},    {RPC_LMTP_DELIVER, 1}, {RPC_SMTP_LOGIN, 1},
+    {RPC_IMAP_LOGIN, 1},        {RPC_IMAP_SELECT, 1},  {RPC_IMAP_CLOSE, 1},
+    {RPC_IMAP_CREATE, 1},       {RPC_IMAP_DELETE, 1},  {RPC_IMAP_RENAME, 1},
+    {RPC_IMAP_SUBSCRIBE, 1},    {RPC_IMAP_LIST, 1},    {RPC_IMAP_STATUS, 1},
+    {RPC_IMAP_APPEND, 1},       {RPC_IMAP_NOOP, 1},    {RPC_IMAP_EXPUNGE, 1},
+    {RPC_IMAP_SEARCH, 1},       {RPC_IMAP_FETCH, 1},   {RPC_IMAP_STORE, 1},
+    {RPC_IMAP_COPY, 1},         {RPC_IMAP_ENABLE, 1},  {RPC_IMAP_QUOTA, 1},
+    {RPC_IMAP_APPEND_CHECK, 1},
 };
 
 static void session_free(struct fake_session *s)

@@ -107,6 +107,29 @@ static void answer_append(struct fake_session *s, const struct frame *f)
     done(s, f, ok ? THURN__CODE__DONE : THURN__CODE__TRY_CREATE, "There is no such mailbox");
 }
 
+static void answer_append_check(struct fake_session *s, const struct frame *f)
+{
+    const Thurn__ImapAppendCheck *m = (const Thurn__ImapAppendCheck *)f->message;
+    bool there = str_eq(pb_str(m->mailbox), STR("INBOX"));
+    done(s, f,
+         !there              ? THURN__CODE__TRY_CREATE
+         : m->size > 1000000 ? THURN__CODE__OVER_QUOTA
+                             : THURN__CODE__DONE,
+         "No");
+}
+
+static void answer_quota(struct fake_session *s, const struct frame *f)
+{
+    Thurn__ImapDone d = THURN__IMAP_DONE__INIT;
+    Thurn__Status status = RPC_STATUS(THURN__CODE__DONE, "");
+    Thurn__ImapQuotaUse q = THURN__IMAP_QUOTA_USE__INIT;
+    q.bytes = 2048;
+    q.bytes_limit = 4096;
+    d.status = &status;
+    d.quota = &q;
+    reply(s, f->serial, RPC_IMAP_DONE, &d.base, STR(""));
+}
+
 static bool answers(struct fake_session *s, struct frame *f)
 {
     switch (f->type->number) {
@@ -115,6 +138,8 @@ static bool answers(struct fake_session *s, struct frame *f)
     case RPC_IMAP_SEARCH: answer_search(s, f); break;
     case RPC_IMAP_FETCH: answer_fetch(s, f, 3); break;
     case RPC_IMAP_APPEND: answer_append(s, f); break;
+    case RPC_IMAP_APPEND_CHECK: answer_append_check(s, f); break;
+    case RPC_IMAP_QUOTA: answer_quota(s, f); break;
     case RPC_IMAP_CREATE: done(s, f, THURN__CODE__ALREADY_EXISTS, "It exists\r\n* forged"); break;
     case RPC_IMAP_STORE: done(s, f, THURN__CODE__INVALID, "No such message"); break;
     default: done(s, f, THURN__CODE__DONE, ""); break;
@@ -309,7 +334,8 @@ static void failures_say_why(void **state)
     struct fixture *x = start_selected(answers);
     (void)say(x, "a CREATE x", "a NO [ALREADYEXISTS] Failed\r\n"); /* the text had a line end */
     (void)say(x, "b STORE 9 +FLAGS (\\Seen)", "b BAD No such message\r\n");
-    (void)say(x, "c SEARCH CHARSET KLINGON ALL", "c NO [BADCHARSET (US-ASCII UTF-8 UTF-7 ISO-8859-1 ");
+    (void)say(x, "c SEARCH CHARSET KLINGON ALL",
+              "c NO [BADCHARSET (US-ASCII UTF-8 UTF-7 ISO-8859-1 ");
     (void)say(x, "d APPEND nowhere {3+}\r\nabc", "d NO [TRYCREATE]");
     end(x);
 }
@@ -381,6 +407,33 @@ static void append_takes_messages_small_large_and_none_too_large(void **state)
     (void)say(x, "d APPEND INBOX {3}", "+ OK\r\n");
     (void)say(x, "abc junk", "d BAD ");
     (void)say(x, "e NOOP", "e OK ");
+    end(x);
+}
+
+static void append_is_refused_before_the_message_where_the_client_waits(void **state)
+{
+    struct fixture *x = start_logged_in(answers);
+    (void)say(x, "a APPEND INBOX {1000001}", "a NO [OVERQUOTA]");
+    (void)say(x, "b APPEND nowhere {3}", "b NO [TRYCREATE]");
+    (void)say(x, "c APPEND INBOX {600000+}", "");
+    struct buf text CLEANUP(buf_free) = {0};
+    while (text.n < 600000)
+        buf_put(&text, STR("0123456789"));
+    talk_send(&x->talk, buf_str(&text));
+    (void)say(x, " {600000}", "c NO [OVERQUOTA]"); /* with the one before it */
+    (void)say(x, "d APPEND INBOX {3}", "+ OK\r\n");
+    (void)say(x, "abc", "d OK ");
+    assert_true(str_eq(buf_str(&x->bench.message), STR("abc")));
+    end(x);
+}
+
+static void quotas_are_shown_and_not_set(void **state)
+{
+    struct fixture *x = start_logged_in(answers);
+    (void)say(x, "a GETQUOTAROOT INBOX",
+              "* QUOTAROOT INBOX \"\"\r\n* QUOTA \"\" (STORAGE 2 4)\r\na OK ");
+    (void)say(x, "b GETQUOTA \"\"", "* QUOTA \"\" (STORAGE 2 4)\r\nb OK ");
+    (void)say(x, "c SETQUOTA \"\" (STORAGE 10)", "c NO [NOPERM]");
     end(x);
 }
 
@@ -561,6 +614,8 @@ int main(void)
         cmocka_unit_test(a_session_works_one_byte_at_a_time),
         cmocka_unit_test(append_takes_messages_small_large_and_none_too_large),
         cmocka_unit_test(append_takes_many_messages_as_one_request),
+        cmocka_unit_test(append_is_refused_before_the_message_where_the_client_waits),
+        cmocka_unit_test(quotas_are_shown_and_not_set),
         cmocka_unit_test(the_request_timeout_does_not_end_idle),
         cmocka_unit_test(a_slow_reader_does_not_fill_the_frontend),
         cmocka_unit_test(a_reader_that_takes_nothing_is_cut_off),

@@ -197,16 +197,8 @@ int cli_account_set(struct cli *c)
 {
     Thurn__AdminAccountSet m = THURN__ADMIN_ACCOUNT_SET__INIT;
     m.address = pb_bytes(str_c(c->words[0]));
-    if (c->quota) {
-        m.set |= THURN__ADMIN_SET__ADMIN_SET_QUOTA;
-        if (!cli_admin_quota("--quota", c->quota, true, &m.quota))
-            return CLI_USAGE;
-    }
-    if (c->quota_messages) {
-        m.set |= THURN__ADMIN_SET__ADMIN_SET_QUOTA_MESSAGES;
-        if (!cli_admin_quota("--quota-messages", c->quota_messages, false, &m.quota_messages))
-            return CLI_USAGE;
-    }
+    if (!cli_admin_quotas(c, &m.set, &m.quota, &m.quota_messages))
+        return CLI_USAGE;
     if (!m.set) {
         fprintf(stderr, "thurn: say what to set: --quota or --quota-messages\n");
         return CLI_USAGE;

@@ -135,7 +135,7 @@ json_t *cli_admin_json_quota(uint64_t v)
     return v ? json_integer((json_int_t)v) : json_null();
 }
 
-bool cli_admin_quota(const char *option, const char *text, bool size, uint64_t *out)
+static bool quota_value(const char *option, const char *text, bool size, uint64_t *out)
 {
     if (str_eq(str_c(text), STR("none"))) {
         *out = UINT64_MAX;
@@ -150,4 +150,13 @@ bool cli_admin_quota(const char *option, const char *text, bool size, uint64_t *
     fprintf(stderr, "thurn: %s %s: wants %s, \"none\" for no limit, or \"default\"\n", option, text,
             size ? "a size such as \"10 GB\"" : "a number");
     return false;
+}
+
+bool cli_admin_quotas(const struct cli *c, uint32_t *set, uint64_t *bytes, uint64_t *messages)
+{
+    *set |= c->quota ? THURN__ADMIN_SET__ADMIN_SET_QUOTA : 0;
+    *set |= c->quota_messages ? THURN__ADMIN_SET__ADMIN_SET_QUOTA_MESSAGES : 0;
+    return (!c->quota || quota_value("--quota", c->quota, true, bytes)) &&
+           (!c->quota_messages ||
+            quota_value("--quota-messages", c->quota_messages, false, messages));
 }

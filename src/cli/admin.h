@@ -35,8 +35,9 @@ int cli_admin_batch(struct cli *c, int (*line)(int fd, struct cli *c, const stru
 json_t *cli_admin_json_text(ProtobufCBinaryData text);
 /* A quota of its own as JSON: null: none; "none": without a limit; else a number. */
 json_t *cli_admin_json_quota(uint64_t v);
-/* "--quota" and the like: a size or number, "none" (without a limit) or "default". False with a
- * word to the user. */
-MUST_CHECK bool cli_admin_quota(const char *option, const char *text, bool size, uint64_t *out);
+/* --quota and --quota-messages, as far as they are given, and their bits of `set`: a size or
+ * number, "none" (without a limit) or "default". False with a word to the user. */
+MUST_CHECK bool cli_admin_quotas(const struct cli *c, uint32_t *set, uint64_t *bytes,
+                                 uint64_t *messages);
 
 #endif

@@ -66,16 +66,8 @@ int cli_domain_set(struct cli *c)
         m.set |= THURN__ADMIN_SET__ADMIN_SET_CATCH_ALL;
         m.catch_all = pb_bytes(str_eq(to, STR("none")) ? STR("") : to);
     }
-    if (c->quota) {
-        m.set |= THURN__ADMIN_SET__ADMIN_SET_QUOTA;
-        if (!cli_admin_quota("--quota", c->quota, true, &m.quota))
-            return CLI_USAGE;
-    }
-    if (c->quota_messages) {
-        m.set |= THURN__ADMIN_SET__ADMIN_SET_QUOTA_MESSAGES;
-        if (!cli_admin_quota("--quota-messages", c->quota_messages, false, &m.quota_messages))
-            return CLI_USAGE;
-    }
+    if (!cli_admin_quotas(c, &m.set, &m.quota, &m.quota_messages))
+        return CLI_USAGE;
     if (!m.set) {
         fprintf(stderr, "thurn: say what to set: --language, --catch-all, --quota or "
                         "--quota-messages\n");

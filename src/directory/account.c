@@ -6,17 +6,8 @@ enum { FIRST_ACCOUNT = 2 }; /* 1 is the system account */
 struct err directory_accounts(struct directory *d, struct str domain, struct str after, size_t max,
                               struct arena *a, Thurn__AccountRecord ***out, size_t *out_n)
 {
-    struct dir_domain name;
-    struct dir_address last;
-    if (domain.n)
-        TRY(dir_domain_of(domain, &name));
-    struct dir_key prefix = dir_key_accounts(domain.n ? &name : NULL), from = {.n = 0};
-    if (after.n) {
-        TRY(dir_address_parse(after, &last));
-        from = dir_key_account(&last);
-    }
-    return dir_list(d, &thurn__account_record__descriptor, dir_key_str(&prefix), dir_key_str(&from),
-                    max, a, out, out_n);
+    return dir_list_addresses(d, &thurn__account_record__descriptor, dir_key_accounts,
+                              dir_key_account, domain, after, max, a, out, out_n);
 }
 
 struct err directory_account_show(struct directory *d, struct str address, struct arena *a,

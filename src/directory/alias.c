@@ -4,17 +4,8 @@
 struct err directory_aliases(struct directory *d, struct str domain, struct str after, size_t max,
                              struct arena *a, Thurn__Alias ***out, size_t *out_n)
 {
-    struct dir_domain name;
-    struct dir_address last;
-    if (domain.n)
-        TRY(dir_domain_of(domain, &name));
-    struct dir_key prefix = dir_key_aliases(domain.n ? &name : NULL), from = {.n = 0};
-    if (after.n) {
-        TRY(dir_address_parse(after, &last));
-        from = dir_key_alias(&last);
-    }
-    return dir_list(d, &thurn__alias__descriptor, dir_key_str(&prefix), dir_key_str(&from), max, a,
-                    out, out_n);
+    return dir_list_addresses(d, &thurn__alias__descriptor, dir_key_aliases, dir_key_alias, domain,
+                              after, max, a, out, out_n);
 }
 
 /* Where in the alias a target is; n_targets: it is not. */

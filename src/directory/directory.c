@@ -149,6 +149,24 @@ struct err dir_list(struct directory *d, const ProtobufCMessageDescriptor *type,
     return OK;
 }
 
+struct err dir_list_addresses(struct directory *d, const ProtobufCMessageDescriptor *type,
+                              struct dir_key (*prefix)(const struct dir_domain *d),
+                              struct dir_key (*key)(const struct dir_address *a), struct str domain,
+                              struct str after, size_t max, struct arena *a, void *out_rows,
+                              size_t *out_n)
+{
+    struct dir_domain name;
+    struct dir_address last;
+    if (domain.n)
+        TRY(dir_domain_of(domain, &name));
+    struct dir_key all = prefix(domain.n ? &name : NULL), from = {.n = 0};
+    if (after.n) {
+        TRY(dir_address_parse(after, &last));
+        from = key(&last);
+    }
+    return dir_list(d, type, dir_key_str(&all), dir_key_str(&from), max, a, out_rows, out_n);
+}
+
 /* -- changing -- */
 
 struct err dir_change_begin(struct directory *d, struct dir_change *c)

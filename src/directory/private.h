@@ -114,6 +114,15 @@ MUST_CHECK struct err dir_list(struct directory *d, const ProtobufCMessageDescri
                                struct str prefix, struct str after, size_t max, struct arena *a,
                                void *out_rows, size_t *out_n);
 
+/* The same for what stands under addresses: of a domain (empty: of all), behind an address (empty:
+ * from the first). */
+MUST_CHECK struct err dir_list_addresses(struct directory *d,
+                                         const ProtobufCMessageDescriptor *type,
+                                         struct dir_key (*prefix)(const struct dir_domain *d),
+                                         struct dir_key (*key)(const struct dir_address *a),
+                                         struct str domain, struct str after, size_t max,
+                                         struct arena *a, void *out_rows, size_t *out_n);
+
 /* One change of the directory: a transaction, and memory for what it reads. */
 struct dir_change {
     struct txn *txn;

@@ -66,5 +66,7 @@ int cli_alias_add(struct cli *c);
 int cli_alias_remove(struct cli *c);
 int cli_alias_list(struct cli *c);
 int cli_store_check(struct cli *c);
+/* 0: all recovered, 1: something is lost, 2: could not work. */
+int cli_store_salvage(struct cli *c);
 
 #endif

@@ -55,6 +55,10 @@ static const struct command commands[] = {
     {"config defaults", "", 0, 0, cli_config_defaults, "Print every option with its default."},
     {"store check", "[DIRECTORY]", 0, 1, cli_store_check,
      "Verify a store that is not in use; changes nothing."},
+    {"store salvage", "FROM TO", 2, 2, cli_store_salvage,
+     "Make a new store TO of what can be read of a damaged one that is not in use; changes\n"
+     "      nothing in FROM. Exit status 1: something is lost, which is listed; 2: could not "
+     "work."},
     {"role", NULL, 1, 1, cli_role, NULL},
 #ifdef THURN_PROBE
     {"probe", "ROLE INDEX ATTEMPT [TARGET]", 3, 4, cli_probe, "Attempt what a sandbox forbids."},

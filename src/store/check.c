@@ -254,6 +254,10 @@ static struct err check_account(struct checker *c, account_id account)
     c->account = account;
     arena_init(&c->arena, SIZE_MAX);
     struct err e = check_account_parts(c);
+    if (e.code == E_IO) { /* a damaged part of the index: the others can be looked at */
+        check_say(c, "not all of it can be looked at: %s", e.why);
+        e = OK;
+    }
     arena_free(&c->arena);
     free(c->boxes);
     free(c->emails);
@@ -272,14 +276,25 @@ static bool check_first_key(struct str key, struct str value, void *arg)
 }
 
 /* Goes from account to account; keys that are of none are findings of the store itself. */
+enum { UNREADABLE_ACCOUNTS = 100000 }; /* ids that are tried where the index cannot be read */
+
 static struct err check_accounts(struct checker *c)
 {
     struct key from = {.n = 0}, to = {.n = 0};
     key_byte(&from, 2); /* what is below is the engine's own */
     key_byte(&to, 0xFF);
-    for (;;) {
+    account_id next = {1};
+    for (unsigned failed = 0;;) {
         struct key first = {.n = 0};
-        TRY(view_scan(c->view, key_str(&from), key_str(&to), check_first_key, &first));
+        struct err e = view_scan(c->view, key_str(&from), key_str(&to), check_first_key, &first);
+        if (e.code == E_IO && failed++ < UNREADABLE_ACCOUNTS) {
+            if (failed == 1)
+                check_say(c, "a part of the index cannot be read; an account may be missing");
+            key_account(&from, next);
+            next.v++;
+            continue;
+        }
+        TRY(e);
         if (!first.n)
             return OK;
         struct cur key = cur_of(key_str(&first));
@@ -298,6 +313,7 @@ static struct err check_accounts(struct checker *c)
             continue;
         }
         TRY(check_account(c, account));
+        next.v = account.v + 1;
         key_account(&from, account);
         key_end(&from);
     }

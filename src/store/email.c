@@ -106,6 +106,26 @@ struct err txn_email_add(struct txn *t, const struct new_email *e, email_id *out
     return OK;
 }
 
+struct err txn_email_import(struct txn *t, const Thurn__StoredEmail *pb, struct str text,
+                            struct body *body)
+{
+    struct buf packed CLEANUP(buf_free) = {.max = SIZE_MAX};
+    row_pack(&packed, pb);
+    TRY(buf_err(&packed));
+    struct txn_email *te = arena_new(&t->arena, struct txn_email);
+    ProtobufCBinaryData kept;
+    if (!te)
+        return err_make(E_LIMIT, "too many emails in one transaction");
+    TRY(email_keep(&t->arena, text, &kept));
+    *te = (struct txn_email){.text = row_bytes(kept), .fresh = true};
+    TRY(row_unpack(&thurn__stored_email__descriptor, buf_str(&packed), t->account->id, &t->arena,
+                   &te->pb));
+    te->pb->refs = 0;
+    te->body = body_ref(body);
+    map_set(&t->emails, map_key_u64(&te->pb->id), te);
+    return OK;
+}
+
 static void email_write_fresh(struct txn *t, struct txn_email *e)
 {
     struct batch *b = &t->commit.batch;

@@ -21,8 +21,12 @@ static void engine_free(struct engine *e)
     free(e);
 }
 
-static struct engine *engine_new(const struct engine_options *o)
+struct err engine_new(const struct engine_options *o, struct engine **out, struct buf *explain)
 {
+    if (o->dir.n == 0 || o->dir.n > PATH_LEN - SPARE_PATH) {
+        buf_put(explain, STR("the path of the store's directory is empty or too long"));
+        return err_make(E_INVALID, "bad path of the store");
+    }
     struct engine *e = mem_alloc(sizeof *e);
     e->disk = o->disk ? o->disk : &store_disk_real;
     e->id = random_u64();
@@ -42,7 +46,8 @@ static struct engine *engine_new(const struct engine_options *o)
     check(snprintf(e->log_dir, PATH_LEN, "%.*s/log", (int)o->dir.n, (const char *)o->dir.p) > 0);
     check(snprintf(e->index_dir, PATH_LEN, "%.*s/index", (int)o->dir.n, (const char *)o->dir.p) >
           0);
-    return e;
+    *out = e;
+    return OK;
 }
 
 static struct err engine_start(struct engine *e, uint64_t cache_size, struct buf *explain)
@@ -67,11 +72,8 @@ static struct err engine_start(struct engine *e, uint64_t cache_size, struct buf
 
 struct err engine_open(const struct engine_options *o, struct engine **out, struct buf *explain)
 {
-    if (o->dir.n == 0 || o->dir.n > PATH_LEN - SPARE_PATH) {
-        buf_put(explain, STR("the path of the store's directory is empty or too long"));
-        return err_make(E_INVALID, "bad path of the store");
-    }
-    struct engine *e = engine_new(o);
+    struct engine *e;
+    TRY(engine_new(o, &e, explain));
     size_t before = explain->n;
     struct err err = engine_start(e, o->cache_size, explain);
     if (!err.code && o->rewrite_rate && !o->read_only)

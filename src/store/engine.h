@@ -114,6 +114,9 @@ MUST_CHECK struct err engine_body_read(struct engine *e, const Thurn__BodyPlace 
  * hash. */
 MUST_CHECK struct err engine_body_load(struct engine *e, const Thurn__BodyPlace *place,
                                        struct buf *out);
+/* Logs where the damaged body lies, if the error says that it is damaged; returns the error. The
+ * two above do so themselves. */
+MUST_CHECK struct err engine_body_tell(const Thurn__BodyPlace *place, struct err err);
 /* Reads the whole body and compares its hash: for the check. */
 MUST_CHECK struct err engine_body_verify(struct engine *e, const Thurn__BodyPlace *place);
 /* One step of rewriting segments that are mostly dead, which otherwise happens in the background:

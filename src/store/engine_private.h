@@ -94,6 +94,12 @@ struct engine {
     atomic_uint_fast64_t groups, records, synced_bytes, replayed_groups, segments;
 };
 
+/* -- engine.c -- */
+
+/* Without anything opened yet; E_INVALID: no path. */
+MUST_CHECK struct err engine_new(const struct engine_options *o, struct engine **out,
+                                 struct buf *explain);
+
 /* -- home.c: the directory -- */
 
 /* Finds out whether the directory is a store of ours, or empty and writable; takes the lock;
@@ -103,6 +109,12 @@ MUST_CHECK struct err home_open(struct engine *e, struct buf *explain);
  * e->index_dir; removed by home_remove_copy. */
 MUST_CHECK struct err home_copy_index(struct engine *e, struct buf *explain);
 void home_remove_copy(struct engine *e);
+/* Empties it. */
+void home_empty_copy(struct engine *e);
+/* For salvage, which changes nothing: makes sure that no process has it open, if there is a lock
+ * file; reads `format` and fills in e->uuid (E_NOTFOUND, E_UNSUPPORTED). */
+MUST_CHECK struct err home_lock_to_look(struct engine *e, struct buf *explain);
+MUST_CHECK struct err home_read_format(struct engine *e, struct buf *explain);
 
 /* -- log_segment.c -- */
 

@@ -216,3 +216,17 @@ struct err home_open(struct engine *e, struct buf *explain)
         err = home_begin(e, path);
     return err;
 }
+
+struct err home_lock_to_look(struct engine *e, struct buf *explain)
+{
+    char path[PATH_LEN];
+    path_in(e, "lock", path);
+    return access(path, F_OK) == 0 ? take_lock(e, explain) : OK;
+}
+
+struct err home_read_format(struct engine *e, struct buf *explain)
+{
+    char path[PATH_LEN];
+    path_in(e, "format", path);
+    return read_format(e, path, explain);
+}

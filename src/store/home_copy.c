@@ -83,10 +83,9 @@ struct err home_copy_index(struct engine *e, struct buf *explain)
     return err;
 }
 
-void home_remove_copy(struct engine *e)
+void home_empty_copy(struct engine *e)
 {
-    if (!e->index_copied)
-        return;
+    check(e->index_copied); /* never the store's own */
     DIR *d = opendir(e->index_dir);
     for (struct dirent *entry; d && (entry = readdir(d));) {
         char path[PATH_LEN];
@@ -96,5 +95,12 @@ void home_remove_copy(struct engine *e)
     }
     if (d)
         closedir(d);
+}
+
+void home_remove_copy(struct engine *e)
+{
+    if (!e->index_copied)
+        return;
+    home_empty_copy(e);
     rmdir(e->index_dir);
 }

@@ -373,3 +373,21 @@ struct err index_next_segment(struct index *ix, uint64_t from, uint64_t *out)
     *out = number;
     return OK;
 }
+
+bool index_readable(struct index *ix, struct buf *why)
+{
+    rocksdb_readoptions_t *all = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_fill_cache(all, 0);
+    rocksdb_iterator_t *it = rocksdb_create_iterator(ix->db, all);
+    for (rocksdb_iter_seek_to_first(it); rocksdb_iter_valid(it); rocksdb_iter_next(it))
+        continue;
+    char *error = NULL;
+    rocksdb_iter_get_error(it, &error);
+    rocksdb_iter_destroy(it);
+    rocksdb_readoptions_destroy(all);
+    if (error)
+        buf_put(why, str_c(error));
+    bool readable = !error;
+    rocksdb_free(error);
+    return readable;
+}

@@ -62,6 +62,8 @@ MUST_CHECK struct err index_owners(struct index *ix, uint64_t segment, uint64_t 
                                    bool (*each)(const struct owner *o, void *arg), void *arg);
 /* Writes out what is in memory, and waits for it. */
 MUST_CHECK struct err index_flush_now(struct index *ix);
+/* Goes through all of it, so that what cannot be read is met. */
+bool index_readable(struct index *ix, struct buf *why);
 /* The first segment from a number on in which a place has an owner. E_NOTFOUND. */
 MUST_CHECK struct err index_next_segment(struct index *ix, uint64_t from, uint64_t *out);
 /* Whether a place in this segment has an owner. */

@@ -94,6 +94,14 @@ static struct err check_bytes(struct str body, const struct record_header *h)
                : err_make(E_CORRUPT, "the body does not match its checksum");
 }
 
+struct err engine_body_tell(const Thurn__BodyPlace *place, struct err err)
+{
+    if (err.code == E_CORRUPT || err.code == E_IO)
+        log_error("store.body.damaged", LF_U64("account", place->account),
+                  LF_U64("segment", place->segment), LF_U64("offset", place->offset), LF_ERR(err));
+    return err;
+}
+
 static struct err read_range(struct engine *e, int fd, const Thurn__BodyPlace *place,
                              uint64_t offset, uint8_t *out, size_t n, struct record_header *h)
 {
@@ -110,15 +118,17 @@ struct err engine_body_read(struct engine *e, const Thurn__BodyPlace *place, uin
     struct segment_file *f;
     if (offset > place->length || n > place->length - offset)
         return err_make(E_INVALID, "range outside the body");
-    TRY(segment_file_get(e, place->segment, &f));
-    struct err err = read_range(e, f->fd, place, offset, out, n, &h);
+    struct err err = segment_file_get(e, place->segment, &f);
+    if (err.code)
+        return engine_body_tell(place, err);
+    err = read_range(e, f->fd, place, offset, out, n, &h);
     segment_file_put(e, f);
     if (err.code == E_OK)
         memcpy(out_hash, h.hash, sizeof h.hash);
-    return err;
+    return engine_body_tell(place, err);
 }
 
-struct err engine_body_load(struct engine *e, const Thurn__BodyPlace *place, struct buf *out)
+static struct err load_whole(struct engine *e, const Thurn__BodyPlace *place, struct buf *out)
 {
     struct record_header h;
     struct segment_file *f;
@@ -136,6 +146,11 @@ struct err engine_body_load(struct engine *e, const Thurn__BodyPlace *place, str
     buf_added(out, n);
     buf_consume(out, RECORD_HEADER);
     return check_bytes(buf_str(out), &h);
+}
+
+struct err engine_body_load(struct engine *e, const Thurn__BodyPlace *place, struct buf *out)
+{
+    return engine_body_tell(place, load_whole(e, place, out));
 }
 
 struct err segment_body_load(struct engine *e, uint64_t segment, uint64_t offset, uint64_t length,

@@ -62,6 +62,8 @@ struct account {
     struct recent *recent;
     size_t n_recent;
 };
+/* Commits and waits; frees the batch in any case. */
+MUST_CHECK struct err batch_commit(struct engine *e, struct batch *b);
 struct err account_load_boxes(struct account *a);
 struct box *account_box(struct account *a, mailbox_id id); /* or NULL */
 void account_box_put(struct account *a, const Thurn__Mailbox *pb, struct str packed, bool deep);
@@ -275,6 +277,7 @@ struct txn {
     Thurn__AccountHead head;
     bool head_changed;              /* else no modseq is used up: maintenance */
     bool head_touched;              /* the head is written all the same */
+    bool importing;                 /* salvage: no history, and the account's modseq stays */
     int64_t slot_begun, slot_ended; /* ends of slots of history; 0: none */
     int64_t slot_oldest;            /* if slot_ended: the next one */
     struct purge_at purge_at;
@@ -296,6 +299,10 @@ struct txn_box *txn_box_new(struct txn *t, mailbox_id id);
 /* The mailbox with this canonical name as the transaction sees it; {0}: none. */
 mailbox_id txn_box_named(struct txn *t, struct str name);
 MUST_CHECK struct err txn_email_get(struct txn *t, email_id id, struct txn_email **out);
+/* Puts in an email as it was in another store, under its own id, not shown by anything yet. Copies
+ * the record and the text; the body may be empty. E_LIMIT. */
+MUST_CHECK struct err txn_email_import(struct txn *t, const Thurn__StoredEmail *pb, struct str text,
+                                       struct body *body);
 /* One dead entry that showed it is gone for good; with the last of them the email goes, its text
  * and its bodies. E_CORRUPT. */
 MUST_CHECK struct err txn_email_release(struct txn *t, email_id id);

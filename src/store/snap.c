@@ -315,7 +315,7 @@ static struct err snap_body(struct snap *s, uint64_t offset, uint8_t *out, size_
     if (s->place.length > BODY_SMALL) {
         uint8_t hash[SHA256_LEN];
         TRY(engine_body_read(engine, &s->place, offset, out, n, hash));
-        return proof_add(proof, s, offset, str_of(out, n), hash);
+        return engine_body_tell(&s->place, proof_add(proof, s, offset, str_of(out, n), hash));
     }
     if (s->body.n == 0) {
         struct err result = engine_body_load(engine, &s->place, &s->body);

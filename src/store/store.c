@@ -50,7 +50,7 @@ static void waiting_done(struct commit *c, struct err result)
     wait_once_tell(&w->ended);
 }
 
-static struct err batch_commit(struct engine *e, struct batch *b)
+struct err batch_commit(struct engine *e, struct batch *b)
 {
     if (b->ops.bad) {
         batch_free(b);

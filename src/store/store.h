@@ -80,6 +80,35 @@ MUST_CHECK struct err store_check(struct str dir, store_finding found,
                                   void (*progress)(uint64_t done, uint64_t total, void *arg),
                                   void *arg, struct buf *explain);
 
+/* A message that could not be recovered. Empty and 0: not known. */
+struct salvage_lost {
+    account_id account;
+    struct str address, mailbox; /* of the account */
+    msg_uid uid, last_uid;       /* more than one, if a whole piece of a mailbox is lost */
+    struct str message_id, subject, date, why;
+};
+struct salvage_report {
+    void (*damaged)(struct str what, void *arg);                /* in the store itself */
+    void (*lost)(const struct salvage_lost *l, void *arg);      /* a message or some */
+    void (*progress)(uint64_t done, uint64_t total, void *arg); /* may be NULL */
+    void *arg;
+};
+struct salvage_counts {
+    uint64_t accounts, messages; /* in the new store */
+    uint64_t found;              /* of them in a mailbox "Recovered" */
+    uint64_t lost;
+};
+/* Makes a new store in `to` (which must not be there, or be empty) of what can be read of a damaged
+ * one that is not in use and is not changed. Where its index can be read, that decides: mailboxes,
+ * UIDs, UIDVALIDITY, flags, modseqs and the directory are kept exactly; history is left behind.
+ * Where it cannot, it is made from what is there of the log. Messages of which only the bytes are
+ * left come into a mailbox "Recovered" of their account, unless it is known that they were
+ * expunged. E_NOTFOUND, E_EXISTS, E_FULL, E_IO with a sentence in `explain` if it could not work.
+ */
+MUST_CHECK struct err store_salvage(struct str from, struct str to,
+                                    const struct salvage_report *report, struct salvage_counts *out,
+                                    struct buf *explain);
+
 /* --------------------------------------------------------------------------------------- accounts
  */
 

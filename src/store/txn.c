@@ -183,7 +183,8 @@ static struct err txn_box_write(struct txn *t, struct txn_box *b)
 {
     struct batch *batch = &t->commit.batch;
     if (b->n) {
-        txn_changes_write(t, b);
+        if (!t->importing)
+            txn_changes_write(t, b);
         TRY(txn_entries_write(t, b));
     }
     if (!b->changed && !b->n)
@@ -217,9 +218,9 @@ static struct err txn_write(struct txn *t)
         TRY(txn_box_write(t, t->boxes[i]));
     }
     txn_emails_write(t);
-    if (t->head_changed && history)
+    if (t->head_changed && history && !t->importing)
         txn_slot(t);
-    if (!t->head_changed && t->head_touched)
+    if (t->importing || (!t->head_changed && t->head_touched))
         t->head.modseq = t->account->head.modseq;
     if (t->head_changed || t->head_touched) {
         struct key k;

@@ -6,7 +6,7 @@ import os
 import re
 import zlib
 
-from thurn_server import peak_memory
+from thurn_server import peak_memory, wait_for
 
 LETTER = b"From: Carol <carol@example.org>\r\nSubject: news %d\r\n\r\nbody %d\r\n"
 
@@ -356,6 +356,36 @@ def test_a_compressed_session_says_the_same(thurn):
     c.until(b"i OK")
     assert b"* BYE" in c.command(b"LOGOUT")
     plain.close()
+
+
+def test_a_compressed_session_outlives_its_backend(thurn):
+    fill(thurn, 1)
+    c = session(thurn)
+    c.command(b"COMPRESS DEFLATE")
+    z = Zipped(c.sock)
+    z.send(b"i IDLE\r\n")
+    z.until(b"+ ")
+    thurn.kill_role("backend")
+    wait_for("a delivery", lambda: thurn.deliver(LETTER % (2, 2))[0][0] == 250)
+    z.until(b"* 2 EXISTS")
+    z.send(b"DONE\r\n")
+    z.until(b"i OK")
+    assert b"BINARY.SIZE[1] 8)" in z.command(b"FETCH 2 BINARY.SIZE[1]")
+    c.close()
+
+
+def test_many_messages_are_appended_once_though_the_backend_dies(thurn):
+    c = session(thurn)
+    text = b"m APPEND INBOX" + b"".join(b" {%d+}\r\n%s" % (len(m), m) for m in (LETTER % (i, i) for i in range(100)))
+    c.send(text[:4000])
+    thurn.kill_role("backend")
+    c.send(text[4000:] + b"\r\n")
+    assert code(c.until(b"m ")[-1], b"APPENDUID").split()[1] == b"1:100"
+    c.send(text + b"\r\n")
+    thurn.kill_role("backend")
+    assert code(c.until(b"m ")[-1], b"APPENDUID").split()[1] == b"101:200"
+    assert b"* STATUS INBOX (MESSAGES 200)\r\n" in c.command(b"STATUS INBOX (MESSAGES)")
+    c.close()
 
 
 def test_compression_under_tls_and_only_after_login(thurn):

@@ -2,7 +2,7 @@
 # Installs the Debian packages that are missing: packages.sh build|test|deb...
 set -eu
 build="gcc libc6-dev meson ninja-build pkgconf libconfuse-dev librocksdb-dev libev-dev libssl-dev
-  zlib1g-dev libargon2-dev libcrypt-dev libprotobuf-c-dev protobuf-c-compiler libicu-dev libseccomp-dev
+  zlib1g-dev libzstd-dev libargon2-dev libcrypt-dev libprotobuf-c-dev protobuf-c-compiler libicu-dev libseccomp-dev
   linux-libc-dev libcmocka-dev libjansson-dev openssl curl"
 test="python3 python3-pytest python3-pytest-xdist python3-pytest-timeout clang-14 libclang-rt-14-dev
   clang-tidy-14 clang-format-14 cppcheck isync swaks libnet-ssleay-perl offlineimap3 mutt fetchmail tmux dpkg-dev"

@@ -183,13 +183,16 @@ static void check_free(struct checker *c, struct str value)
 
 static void check_text(struct checker *c, struct str rest, struct str value)
 {
-    struct cur key = cur_of(rest), in = cur_of(value);
+    struct cur key = cur_of(rest);
     uint64_t id = key_read_u64(&key);
-    row_expect_account(&in, c->account);
-    if (key.bad || !cur_end(&key) || cur_byte(&in) != 0 || in.bad)
+    struct arena a;
+    struct str text;
+    arena_init(&a, ARENA_OWN);
+    if (key.bad || !cur_end(&key) || text_unpack(value, c->account, &a, &text).code)
         check_say(c, "email %" PRIu64 ": its text is damaged", id);
     else if (!check_email_of(c, id))
         check_say(c, "email %" PRIu64 ": there is a text, but no such email", id);
+    arena_free(&a);
 }
 
 /* What belongs to a mailbox must belong to one that there is. */

@@ -44,14 +44,11 @@ static uint64_t text_size(struct checker *c, uint64_t id)
     key_of_u64(&k, c->account, KEY_TEXT, id);
     struct arena a;
     arena_init(&a, ARENA_OWN);
-    struct str value;
+    struct str value, text;
     uint64_t n = 0;
-    if (view_get(c->view, key_str(&k), &a, &value).code == E_OK) {
-        struct cur in = cur_of(value);
-        row_expect_account(&in, c->account);
-        (void)cur_byte(&in);
-        n = cur_left(&in);
-    }
+    if (view_get(c->view, key_str(&k), &a, &value).code == E_OK &&
+        text_unpack(value, c->account, &a, &text).code == E_OK)
+        n = text.n;
     arena_free(&a);
     return n;
 }

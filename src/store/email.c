@@ -137,9 +137,7 @@ static void email_write_fresh(struct txn *t, struct txn_email *e)
     }
     if (e->text.n) {
         buf_clear(&t->scratch);
-        buf_varint(&t->scratch, account.v);
-        buf_byte(&t->scratch, 0);
-        buf_put(&t->scratch, e->text);
+        text_pack(&t->scratch, account, e->text);
         key_of_u64(&k, account, KEY_TEXT, e->pb->id);
         batch_put(b, key_str(&k), buf_str(&t->scratch));
     }

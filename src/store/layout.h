@@ -23,7 +23,7 @@
  *  p     body                      BodyPlace
  *  q     day, id (two 64-bit)      Done; days since 1970, so that old ones go as a range
  *  s     name                      Subscription
- *  t     email                     account, codec (0: none), decoded text
+ *  t     email                     account, codec, decoded text (text.c)
  *
  * Beside the accounts, under DUE_SPACE: end of a slot (64-bit), account (64-bit); without value.
  * Which accounts have history that is to end is found there.

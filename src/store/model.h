@@ -99,6 +99,13 @@ ProtobufCBinaryData row_data(struct str s);
 
 struct entries;
 
+/* -- the text of an email (text.c) -- */
+
+void text_pack(struct buf *out, account_id a, struct str text);
+/* In the arena, or in `value`. E_CORRUPT, E_LIMIT. */
+MUST_CHECK struct err text_unpack(struct str value, account_id a, struct arena *arena,
+                                  struct str *out);
+
 /* -- snapshots -- */
 
 /* Keys of one kind that may be asked for in order: from the second neighbour on they are walked. */

@@ -249,12 +249,7 @@ struct err snap_email_text(struct snap *s, email_id id, struct arena *a, struct 
         return OK;
     }
     TRY(result);
-    struct cur c = cur_of(value);
-    row_expect_account(&c, s->account->id);
-    if (cur_byte(&c) != 0 || c.bad)
-        return err_make(E_CORRUPT, "the text of an email is damaged");
-    *out = cur_rest(&c);
-    return OK;
+    return text_unpack(value, s->account->id, a, out);
 }
 
 enum { BODY_SMALL = 16 * 1024 };

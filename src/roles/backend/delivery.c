@@ -346,6 +346,7 @@ void delivery_begin(struct lmtp_session *l, struct frame *f)
 {
     const Thurn__LmtpDeliver *m = (const Thurn__LmtpDeliver *)f->message;
     struct message bytes;
+    accepted_elsewhere(l, m);
     const char *fault = delivery_fault(l, f);
     if (!fault && message_take(f, m->size, l->s.b->limits.message_size, &bytes).code)
         fault = "a message of another size than announced";

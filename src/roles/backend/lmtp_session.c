@@ -1,6 +1,7 @@
 #include "roles/backend/lmtp_session.h"
 
 #include "roles/backend/admin.h"
+#include "roles/backend/mail_ticket.h"
 
 /*
  * Sessions that bring mail: of LMTP, of SMTP, and of submission, which begins with a login. They
@@ -9,6 +10,7 @@
 
 enum { MAIL_STATE = 1, LOGIN_STATE = 2 };
 enum { ROUTE_BUDGET = 4 * 1024 * KB }; /* an address that leads to as many accounts as it may */
+enum { TICKET_BUDGET = 16 * KB };
 
 static const struct chan_rule lmtp_rules[] = {
     {RPC_LMTP_RECIPIENT, MAIL_STATE},
@@ -73,6 +75,18 @@ const struct accepted *accepted_find(const struct lmtp_session *l, const Thurn__
     return NULL;
 }
 
+void accepted_elsewhere(struct lmtp_session *l, const Thurn__LmtpDeliver *m)
+{
+    for (size_t i = 0; i < m->n_recipients && i < m->n_tickets; i++) {
+        struct arena a CLEANUP(arena_free);
+        arena_init(&a, TICKET_BUDGET);
+        struct directory_target to;
+        if (!accepted_find(l, m->recipients[i]) &&
+            mail_ticket_open(&l->s, pb_str(m->tickets[i]), m->recipients[i], &a, &to))
+            accepted_add(l, m->recipients[i], &to);
+    }
+}
+
 void lmtp_answer(struct session *s, uint16_t type, uint32_t serial, const ProtobufCMessage *m)
 {
     struct err e = chan_send(s->chan, type, serial, m, (struct str){NULL, 0}, -1);
@@ -80,12 +94,20 @@ void lmtp_answer(struct session *s, uint16_t type, uint32_t serial, const Protob
         log_error("lmtp.answer", LF_ERR(e));
 }
 
+/* `to`: where it leads, if it was accepted. */
 static void recipient_answer(struct lmtp_session *l, struct frame *f, Thurn__Status status,
-                             bool foreign)
+                             bool foreign, const struct directory_target *to)
 {
+    const Thurn__LmtpRecipient *m = (const Thurn__LmtpRecipient *)f->message;
+    struct buf ticket CLEANUP(buf_free) = {0};
+    if (to) {
+        accepted_add(l, m->address, to);
+        mail_ticket_put(&l->s, m->address, to, &ticket);
+    }
     Thurn__LmtpRecipientAnswer answer = THURN__LMTP_RECIPIENT_ANSWER__INIT;
     answer.status = &status;
     answer.foreign = foreign;
+    answer.ticket = pb_bytes(buf_str(&ticket));
     lmtp_answer(&l->s, RPC_LMTP_RECIPIENT_ANSWER, f->serial, &answer.base);
     frame_free(f);
 }
@@ -94,14 +116,10 @@ static void recipient_answer(struct lmtp_session *l, struct frame *f, Thurn__Sta
 static void recipient_quota_known(void *arg)
 {
     struct lmtp_session *l = arg;
-    const Thurn__LmtpRecipient *m = (const Thurn__LmtpRecipient *)l->asking->message;
-    if (l->asked.account.v)
-        accepted_add(l, m->address, &l->asked);
-    arena_free(&l->asking_arena);
-    Thurn__Status status = l->asked_status;
     struct frame *f = l->asking;
     l->asking = NULL;
-    recipient_answer(l, f, status, false);
+    recipient_answer(l, f, l->asked_status, false, l->asked.account.v ? &l->asked : NULL);
+    arena_free(&l->asking_arena);
     session_end(&l->s);
 }
 
@@ -137,10 +155,9 @@ static void recipient_route(struct lmtp_session *l, struct frame *f)
         return;
     }
     static const struct directory_target several = {.account = {0}};
-    if (status.code == THURN__CODE__DONE)
-        accepted_add(l, m->address, one ? &route.to.targets[0] : &several);
+    const struct directory_target *to = one ? &route.to.targets[0] : &several;
+    recipient_answer(l, f, status, route.foreign, status.code == THURN__CODE__DONE ? to : NULL);
     arena_free(a);
-    recipient_answer(l, f, status, route.foreign);
     session_end(&l->s);
 }
 
@@ -190,6 +207,10 @@ static void login_run(struct session *s)
         status = login_try(l);
     Thurn__SmtpLoginAnswer answer = THURN__SMTP_LOGIN_ANSWER__INIT;
     answer.status = &status;
+    struct buf resume CLEANUP(buf_free) = {0};
+    if (l->logged_in)
+        mail_login_put(s, &s->principal, &resume);
+    answer.resume = pb_bytes(buf_str(&resume));
     lmtp_answer(s, RPC_SMTP_LOGIN_ANSWER, l->login_request->serial, &answer.base);
     frame_free(l->login_request);
     l->login_request = NULL;
@@ -201,6 +222,23 @@ static void login(struct lmtp_session *l, struct frame *f)
     const Thurn__SmtpLogin *m = (const Thurn__SmtpLogin *)f->message;
     l->login_request = f;
     session_log_in(&l->s, pb_str(m->user), pb_str(m->password), login_run);
+}
+
+/* Of a session that had logged in at the backend before this one. If it cannot go on, the first
+ * thing that it asks is not permitted. */
+static void submission_wake(struct session *s, struct str sealed)
+{
+    struct lmtp_session *l = lmtp_of(s);
+    struct principal who;
+    struct err e = mail_login_open(s, sealed, &who);
+    if (e.code) {
+        log_warn("session.record-refused", LF_U64("session", s->id.v), LF_ERR(e));
+        return;
+    }
+    l->logged_in = true;
+    s->account = who.account;
+    session_count(s, who.account);
+    chan_set_state(s->chan, MAIL_STATE);
 }
 
 /* -- the kinds -- */
@@ -236,13 +274,13 @@ static void lmtp_end(struct session *s)
     accepted_forget(lmtp_of(s));
 }
 
-#define MAIL_SESSION(name_, rules_, begin_)                                                        \
+#define MAIL_SESSION(name_, rules_, begin_, wake_)                                                 \
     {                                                                                              \
         .name = (name_), .rules = (rules_), .n_rules = ARRAY_LEN(rules_), .make = lmtp_make,       \
-        .begin = (begin_), .request = lmtp_request, .end = lmtp_end                                \
+        .begin = (begin_), .wake = (wake_), .request = lmtp_request, .end = lmtp_end               \
     }
 
-const struct session_kind session_lmtp = MAIL_SESSION("lmtp", lmtp_rules, lmtp_begin);
-const struct session_kind session_smtp = MAIL_SESSION("smtp", lmtp_rules, lmtp_begin);
+const struct session_kind session_lmtp = MAIL_SESSION("lmtp", lmtp_rules, lmtp_begin, NULL);
+const struct session_kind session_smtp = MAIL_SESSION("smtp", lmtp_rules, lmtp_begin, NULL);
 const struct session_kind session_submission =
-    MAIL_SESSION("submission", submission_rules, submission_begin);
+    MAIL_SESSION("submission", submission_rules, submission_begin, submission_wake);

@@ -29,6 +29,8 @@ struct lmtp_session {
 
 /* NULL if it was not accepted. */
 const struct accepted *accepted_find(const struct lmtp_session *l, const Thurn__Mailaddr *address);
+/* Takes those recipients for accepted too for which there is a ticket: of the backend before. */
+void accepted_elsewhere(struct lmtp_session *l, const Thurn__LmtpDeliver *m);
 void accepted_forget(struct lmtp_session *l);
 void lmtp_answer(struct session *s, uint16_t type, uint32_t serial, const ProtobufCMessage *m);
 

@@ -1,7 +1,8 @@
 /*
- * The seal on a session's record. The record travels through the frontend and comes back with it;
- * nothing in it is secret from there, so that a MAC is enough: whoever has the key made it, for
- * this session of this frontend. The key is kept in the store and outlives the backend.
+ * The seal on what a frontend keeps for the backend: a session's record, a login, a recipient that
+ * was accepted. It travels through the frontend and comes back with it; nothing in it is secret
+ * from there, so that a MAC is enough: whoever has the key made it, for this session of this
+ * frontend. The key is kept in the store and outlives the backend.
  */
 #ifndef THURN_BACKEND_SEAL_H
 #define THURN_BACKEND_SEAL_H
@@ -14,6 +15,18 @@ struct seal_key {
 };
 /* Reads the key, or makes it the first time. */
 MUST_CHECK struct err seal_key_load(struct directory *d, struct seal_key *out);
+
+/* What a sealed message is for: one cannot stand for another. */
+enum seal_purpose { SEAL_SESSION, SEAL_LOGIN, SEAL_RECIPIENT, SEAL_PURPOSES };
+/* Adds the MAC and the packed message. Nothing is added if that would be more than RPC_RESUME_MAX
+ * bytes. */
+void seal_pack(const struct seal_key *key, enum seal_purpose purpose, const ProtobufCMessage *m,
+               struct buf *out);
+/* Unpacks into the arena what was sealed with this key for this purpose. E_DENIED if it was not,
+ * E_LIMIT. */
+MUST_CHECK struct err seal_unpack(const struct seal_key *key, enum seal_purpose purpose,
+                                  struct str sealed, const ProtobufCMessageDescriptor *type,
+                                  struct arena *a, ProtobufCMessage **out);
 
 /* Adds the sealed record: the MAC, then the packed message. Nothing is added if that would be more
  * than RPC_RESUME_MAX bytes. */

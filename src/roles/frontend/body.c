@@ -69,8 +69,9 @@ void body_put(struct body *b, struct str bytes)
 
 struct err body_finish(struct body *b, struct str *raw, int *fd)
 {
-    if (b->large.fd >= 0)
+    if (b->large.fd >= 0 && !b->finished)
         TRY(sealed_finish(&b->large));
+    b->finished = true;
     *raw = buf_str(&b->small);
     *fd = b->large.fd;
     return OK;

@@ -19,15 +19,16 @@ struct body {
     uint64_t size, limit;
     uint64_t charged; /* to the budget */
     bool too_large;   /* beyond the limit: nothing is kept */
-    bool failed;      /* no memory, or none left of the budget: nothing is kept */
+    bool finished;
+    bool failed; /* no memory, or none left of the budget: nothing is kept */
 };
 
 /* An empty one, of at most `limit` bytes. The budget is charged until body_free. */
 void body_init(struct body *b, uint64_t limit, struct body_budget *budget);
 /* Adds bytes; what goes wrong is in too_large and failed. */
 void body_put(struct body *b, struct str bytes);
-/* Makes it ready to be handed over: bytes in `raw`, or a descriptor (else -1) that stays the
- * body's. Both are valid until body_free. */
+/* Makes it ready to be handed over, again and again: bytes in `raw`, or a descriptor (else -1) that
+ * stays the body's. Both are valid until body_free. */
 MUST_CHECK struct err body_finish(struct body *b, struct str *raw, int *fd);
 /* Frees the message; an empty one with the same limit is left. */
 void body_free(struct body *b);

@@ -33,7 +33,7 @@ void smtp_starttls(struct smtp_client *s, const struct smtp_command *cmd)
     s->greeted = SMTP_SILENT;
     s->n_helo = 0;
     client_drop_channel(&s->c); /* it was opened for a connection without TLS */
-    s->logged_in = false;
+    smtp_log_out(s);
     struct err e = conn_start_tls(s->c.conn, s->c.fe->tls);
     if (e.code != E_OK) {
         log_error("smtp.starttls", LF_ERR(e));
@@ -49,7 +49,7 @@ void smtp_starttls(struct smtp_client *s, const struct smtp_command *cmd)
 static void smtp_auth_end(struct smtp_client *s, const struct smtp_reply *r)
 {
     arena_free(&s->login.arena);
-    s->login.user = (struct str){0};
+    s->login.user = s->login.password = (struct str){0};
     s->login.wants_password = false;
     s->c.step = smtp_step_command;
     smtp_say_bad(s, r);
@@ -60,17 +60,19 @@ static void smtp_auth_malformed(struct smtp_client *s)
     smtp_auth_end(s, &(struct smtp_reply){501, "5.5.2", "This is not a response of the mechanism"});
 }
 
+static struct err smtp_login_ask(struct smtp_client *s)
+{
+    Thurn__SmtpLogin m = THURN__SMTP_LOGIN__INIT;
+    m.user = pb_bytes(s->login.user);
+    m.password = pb_bytes(s->login.password);
+    return client_ask(&s->c, ASKS_STATUS, RPC_SMTP_LOGIN, &m.base, STR(""), -1);
+}
+
 static void smtp_auth_ask(struct smtp_client *s, struct str user, struct str password)
 {
     s->login.user = user;
-    Thurn__SmtpLogin m = THURN__SMTP_LOGIN__INIT;
-    m.user = pb_bytes(user);
-    m.password = pb_bytes(password);
-    struct err e = client_ask(&s->c, ASKS_STATUS, RPC_SMTP_LOGIN, &m.base, STR(""), -1);
-    if (e.code != E_OK)
-        smtp_cannot_ask(s, e);
-    else
-        s->c.step = client_step_wait;
+    s->login.password = password;
+    smtp_ask(s, &smtp_request_login);
 }
 
 static void smtp_auth_plain(struct smtp_client *s, struct str base64)
@@ -184,7 +186,8 @@ void smtp_auth(struct smtp_client *s, const struct smtp_command *cmd)
     smtp_say_bad(s, &bad);
 }
 
-void smtp_auth_answer(struct smtp_client *s, const Thurn__Status *status)
+/* NULL: there is no answer. */
+static void smtp_auth_outcome(struct smtp_client *s, const Thurn__Status *status)
 {
     struct buf peer CLEANUP(buf_free) = {0};
     struct smtp_reply r = {235, "2.7.0", "Logged in"};
@@ -202,7 +205,19 @@ void smtp_auth_answer(struct smtp_client *s, const Thurn__Status *status)
     smtp_auth_end(s, &r);
 }
 
-void smtp_auth_lost(struct smtp_client *s)
+void smtp_auth_answer(struct smtp_client *s, const Thurn__SmtpLoginAnswer *answer)
 {
-    smtp_auth_answer(s, NULL);
+    struct str resume = pb_str(answer->resume);
+    if (resume.n) {
+        s->record = str_of(mem_alloc(resume.n), resume.n);
+        memcpy((void *)(uintptr_t)s->record.p, resume.p, resume.n);
+    }
+    smtp_auth_outcome(s, answer->status);
 }
+
+static void smtp_login_lost(struct smtp_client *s)
+{
+    smtp_auth_outcome(s, NULL);
+}
+
+const struct smtp_request smtp_request_login = {smtp_login_ask, smtp_login_lost};

@@ -18,49 +18,66 @@ void smtp_reset(struct smtp_client *s)
     client_trace_end(&s->c);
 }
 
-/* --------------------------------------------------------------------------------------- answers
+/* ------------------------------------------------------------------------------ asking the backend
  */
 
-/* The state of a delivery is that of its step: waiting for the answer about a recipient has one
- * pending, waiting for a delivery has none. */
+static void smtp_lost(struct client *c);
+
+void smtp_ask(struct smtp_client *s, const struct smtp_request *r)
+{
+    s->request = r;
+    s->c.step = client_step_wait;
+    struct err e = r->ask(s);
+    if (e.code == E_OK)
+        return;
+    log_error("smtp.cannot-ask", LF_ERR(e));
+    client_drop_channel(&s->c);
+    smtp_lost(&s->c);
+}
+
+static void smtp_repeat(struct client *c)
+{
+    struct smtp_client *s = smtp_client(c);
+    smtp_ask(s, s->request);
+}
+
+/* Between commands and in DATA nothing is lost with a backend: the next one takes the tickets. */
 static void smtp_lost(struct client *c)
 {
     struct smtp_client *s = smtp_client(c);
-    bool waits = c->step == client_step_wait;
-    if (s->logged_in) { /* the next backend does not know it */
-        client_goodbye(c, GOODBYE_BACKEND);
-    } else if (waits && s->login.user.n) {
-        smtp_auth_lost(s);
-    } else if (waits && !s->tx.pending) {
-        smtp_data_lost(s);
-    } else {
-        s->tx.broken = s->tx.n > 0;
-        if (!s->tx.pending)
-            return; /* between commands or in DATA: the end of the transaction tells */
-        s->tx.pending = NULL;
+    const struct smtp_request *r = s->request;
+    s->request = NULL;
+    if (r) {
         c->step = smtp_step_command;
-        smtp_say(s, 451, "4.3.0", "Temporary failure, try again later");
+        r->lost(s);
     }
+    if (s->logged_in && !c->ending) /* its login was not taken, or cannot be carried over */
+        client_goodbye(c, GOODBYE_BACKEND);
 }
 
-void smtp_cannot_ask(struct smtp_client *s, struct err e)
+static struct str smtp_record(const struct client *c)
 {
-    log_error("smtp.cannot-ask", LF_ERR(e));
-    client_drop_channel(&s->c);
-    s->c.step = client_step_wait;
-    smtp_lost(&s->c);
+    return container_of(c, const struct smtp_client, c)->record;
+}
+
+void smtp_log_out(struct smtp_client *s)
+{
+    free((void *)(uintptr_t)s->record.p);
+    s->record = (struct str){0};
+    s->logged_in = false;
 }
 
 static void smtp_answer(struct client *c, const struct frame *f)
 {
     struct smtp_client *s = smtp_client(c);
     client_answered(c);
+    s->request = NULL;
     switch (f->type->number) {
     case RPC_LMTP_RECIPIENT_ANSWER:
         smtp_recipient_answer(s, (const Thurn__LmtpRecipientAnswer *)f->message);
         break;
     case RPC_SMTP_LOGIN_ANSWER:
-        smtp_auth_answer(s, ((const Thurn__SmtpLoginAnswer *)f->message)->status);
+        smtp_auth_answer(s, (const Thurn__SmtpLoginAnswer *)f->message);
         break;
     default: smtp_data_delivered(s, (const Thurn__LmtpDeliverAnswer *)f->message); break;
     }
@@ -103,6 +120,7 @@ static void smtp_release(struct client *c)
     arena_free(&s->tx.arena);
     arena_free(&s->login.arena);
     body_free(&s->body);
+    smtp_log_out(s);
     free(s);
 }
 
@@ -149,8 +167,8 @@ static struct client *submission_make(void)
     {                                                                                              \
         .protocol = (name), .kind = (session_kind), .rules = smtp_rules,                           \
         .n_rules = ARRAY_LEN(smtp_rules), .goodbyes = smtp_goodbyes, .make = (make_),              \
-        .greet = smtp_greet, .answer = smtp_answer, .lost = smtp_lost, .patience = (patience_),    \
-        .release = smtp_release                                                                    \
+        .greet = smtp_greet, .answer = smtp_answer, .lost = smtp_lost, .repeat = smtp_repeat,      \
+        .record = smtp_record, .patience = (patience_), .release = smtp_release                    \
     }
 
 const struct client_ops lmtp_client_ops =

@@ -8,6 +8,8 @@
 #include "roles/frontend/frontend.h"
 #include "smtp/smtp_wire.h"
 
+struct smtp_client;
+
 struct smtp_face {
     enum smtp_dialect dialect;
     const char *greeting; /* "ESMTP" */
@@ -19,14 +21,15 @@ struct smtp_face {
 struct smtp_transaction {
     struct arena arena; /* addresses; its budget keeps the envelope within its frame */
     bool open;
-    bool broken;   /* the backend that accepted the recipients is gone: nothing can be delivered */
     bool chunked;  /* BDAT has begun */
     bool binary;   /* BODY=BINARYMIME: DATA is not possible */
     bool smtputf8; /* RFC 6531 */
     Thurn__Mailaddr sender;
     Thurn__Mailaddr **recipients; /* accepted */
+    ProtobufCBinaryData *tickets; /* their sealed MailTickets */
     size_t n, cap;
     Thurn__Mailaddr *pending; /* being asked about */
+    uint8_t delivery[16];     /* its id: the same when it is repeated */
 };
 
 /* One chunk of BDAT. */
@@ -41,11 +44,20 @@ struct smtp_bdat {
 struct smtp_login {
     struct arena arena;
     bool wants_password; /* AUTH LOGIN: the user's name is there */
-    struct str user;
+    struct str user, password;
 };
+
+/* What the backend is asked: how, again if it has died meanwhile; and what becomes of it if no
+ * backend has answered in time. Returns with the next step set. */
+struct smtp_request {
+    struct err (*ask)(struct smtp_client *s);
+    void (*lost)(struct smtp_client *s);
+};
+extern const struct smtp_request smtp_request_recipient, smtp_request_delivery, smtp_request_login;
 
 struct smtp_client {
     struct client c;
+    const struct smtp_request *request; /* in flight, or NULL */
     const struct smtp_face *face;
     struct smtp_lines lines;
     struct smtp_data data;
@@ -56,6 +68,7 @@ struct smtp_client {
     struct body body;
     enum { SMTP_SILENT, SMTP_GREETED, SMTP_EXTENDED } greeted; /* not, with HELO, EHLO or LHLO */
     bool logged_in;
+    struct str record; /* the sealed MailLogin, allocated: a login outlives the backend */
     size_t n_helo;
     uint8_t helo[SMTP_DOMAIN_MAX];
 };
@@ -68,26 +81,26 @@ static inline struct smtp_client *smtp_client(struct client *c)
 /* smtp_client.c */
 /* Forgets the transaction, accepted recipients and message included. */
 void smtp_reset(struct smtp_client *s);
-/* The backend cannot be asked, for a reason that is logged: as if its channel had been lost. */
-void smtp_cannot_ask(struct smtp_client *s, struct err e);
+/* Asks the backend, and waits for its answer. */
+void smtp_ask(struct smtp_client *s, const struct smtp_request *r);
+/* Ends the login, if there is one. */
+void smtp_log_out(struct smtp_client *s);
 
 /* smtp_command.c: the next command; the backend's answer about a recipient. */
 bool smtp_step_command(struct client *c);
 void smtp_recipient_answer(struct smtp_client *s, const Thurn__LmtpRecipientAnswer *answer);
 
 /* smtp_data.c: begins to receive the message (354 is said), or a chunk of it; has delivered what
- * came (the answer of the backend); its channel is gone while it was delivering. */
+ * came (the answer of the backend). */
 void smtp_data_begin(struct smtp_client *s);
 void smtp_bdat_begin(struct smtp_client *s, const struct smtp_command *cmd, const char *refused);
 void smtp_data_delivered(struct smtp_client *s, const Thurn__LmtpDeliverAnswer *answer);
-void smtp_data_lost(struct smtp_client *s);
 
 /* smtp_auth.c */
 bool smtp_may_login(const struct smtp_client *s);
 bool smtp_may_starttls(const struct smtp_client *s);
 void smtp_auth(struct smtp_client *s, const struct smtp_command *cmd);
-void smtp_auth_answer(struct smtp_client *s, const Thurn__Status *status);
-void smtp_auth_lost(struct smtp_client *s);
+void smtp_auth_answer(struct smtp_client *s, const Thurn__SmtpLoginAnswer *answer);
 void smtp_starttls(struct smtp_client *s, const struct smtp_command *cmd);
 
 /* smtp_reply.c */

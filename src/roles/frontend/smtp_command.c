@@ -82,18 +82,22 @@ static void smtp_mail(struct smtp_client *s, const struct smtp_command *cmd)
     }
 }
 
-/* Room for one more recipient; doubles, and leaves the array before to the arena. */
+/* Room for one more recipient; doubles, and leaves the arrays before to the arena. */
 static bool smtp_recipients_grow(struct smtp_transaction *tx)
 {
     if (tx->n < tx->cap)
         return true;
     size_t cap = MAX(tx->cap * 2, (size_t)8);
-    Thurn__Mailaddr **grown = arena_array(&tx->arena, Thurn__Mailaddr *, cap);
-    if (!grown)
+    Thurn__Mailaddr **recipients = arena_array(&tx->arena, Thurn__Mailaddr *, cap);
+    ProtobufCBinaryData *tickets = arena_array(&tx->arena, ProtobufCBinaryData, cap);
+    if (!recipients || !tickets)
         return false;
-    for (size_t i = 0; i < tx->n; i++)
-        grown[i] = tx->recipients[i];
-    tx->recipients = grown;
+    for (size_t i = 0; i < tx->n; i++) {
+        recipients[i] = tx->recipients[i];
+        tickets[i] = tx->tickets[i];
+    }
+    tx->recipients = recipients;
+    tx->tickets = tickets;
     tx->cap = cap;
     return true;
 }
@@ -104,14 +108,25 @@ static bool smtp_rcpt_not_now(struct smtp_client *s)
     uint32_t max = frontend_settings(s->c.fe)->max_recipients;
     if (max && s->tx.n >= max)
         smtp_say(s, 452, "4.5.3", "Too many recipients");
-    else if (!s->c.fe->backend && !s->c.chan)
-        smtp_say(s, 451, "4.3.2", "The mail store is not available, try again later");
-    else if (s->tx.broken)
-        smtp_say(s, 451, "4.3.0", "Temporary failure, try again later");
     else
         return false;
     return true;
 }
+
+static struct err smtp_recipient_ask(struct smtp_client *s)
+{
+    Thurn__LmtpRecipient m = THURN__LMTP_RECIPIENT__INIT;
+    m.address = s->tx.pending;
+    return client_ask(&s->c, ASKS_RECIPIENT, RPC_LMTP_RECIPIENT, &m.base, STR(""), -1);
+}
+
+static void smtp_recipient_lost(struct smtp_client *s)
+{
+    s->tx.pending = NULL;
+    smtp_say(s, 451, "4.3.0", "Temporary failure, try again later");
+}
+
+const struct smtp_request smtp_request_recipient = {smtp_recipient_ask, smtp_recipient_lost};
 
 static void smtp_rcpt_ask(struct smtp_client *s, const struct smtp_command *cmd)
 {
@@ -122,13 +137,7 @@ static void smtp_rcpt_ask(struct smtp_client *s, const struct smtp_command *cmd)
         return;
     }
     *s->tx.pending = smtp_mailaddr(cmd);
-    Thurn__LmtpRecipient m = THURN__LMTP_RECIPIENT__INIT;
-    m.address = s->tx.pending;
-    struct err e = client_ask(&s->c, ASKS_RECIPIENT, RPC_LMTP_RECIPIENT, &m.base, STR(""), -1);
-    if (e.code != E_OK)
-        smtp_cannot_ask(s, e);
-    else
-        s->c.step = client_step_wait;
+    smtp_ask(s, &smtp_request_recipient);
 }
 
 static void smtp_rcpt(struct smtp_client *s, const struct smtp_command *cmd)
@@ -153,6 +162,7 @@ void smtp_recipient_answer(struct smtp_client *s, const Thurn__LmtpRecipientAnsw
     s->tx.pending = NULL;
     s->c.step = smtp_step_command;
     if (status->code == THURN__CODE__DONE) {
+        s->tx.tickets[s->tx.n] = pb_bytes(str_dup(&s->tx.arena, pb_str(answer->ticket)));
         s->tx.recipients[s->tx.n++] = asked;
         smtp_say(s, 250, "2.1.5", "Recipient taken");
         return;
@@ -182,11 +192,6 @@ static void smtp_data(struct smtp_client *s, const struct smtp_command *cmd)
         fault = "Send the message with BDAT";
     if (fault) {
         smtp_wrong_order(s, fault);
-        return;
-    }
-    if (s->tx.broken) {
-        smtp_say(s, 451, "4.3.0", "Temporary failure, try again later");
-        smtp_reset(s);
         return;
     }
     conn_write(s->c.conn, STR("354 Send the message, end with a dot on its own line\r\n"));

@@ -85,13 +85,18 @@ static Thurn__Code smtp_verdict(const Thurn__LmtpDeliverAnswer *answer)
     return code;
 }
 
+static void smtp_delivery_lost(struct smtp_client *s)
+{
+    smtp_data_refuse(s, THURN__CODE__TEMPORARY, STR("the backend did not answer"));
+}
+
 void smtp_data_delivered(struct smtp_client *s, const Thurn__LmtpDeliverAnswer *answer)
 {
     if (answer->n_recipients != s->tx.n) {
         log_error("backend.wrong-answer", LF_U64("recipients", s->tx.n),
                   LF_U64("answers", answer->n_recipients));
         client_drop_channel(&s->c);
-        s->c.ops->lost(&s->c);
+        smtp_delivery_lost(s);
         return;
     }
     for (size_t i = 0; i < s->tx.n; i++) {
@@ -105,11 +110,6 @@ void smtp_data_delivered(struct smtp_client *s, const Thurn__LmtpDeliverAnswer *
     smtp_data_finished(s);
 }
 
-void smtp_data_lost(struct smtp_client *s)
-{
-    smtp_data_refuse(s, THURN__CODE__TEMPORARY, STR("the backend did not answer"));
-}
-
 /* -------------------------------------------------------------------------------------- delivery
  */
 
@@ -121,17 +121,17 @@ static Thurn__MailProtocol smtp_protocol(const struct smtp_client *s)
                                        : THURN__MAIL_PROTOCOL__MAIL_SMTP;
 }
 
-static struct err smtp_data_ask(struct smtp_client *s)
+static struct err smtp_delivery_ask(struct smtp_client *s)
 {
-    uint8_t id[16];
-    random_bytes(id, sizeof id);
     struct buf tls CLEANUP(buf_free) = {0};
     conn_tls_describe(s->c.conn, &tls);
     Thurn__LmtpDeliver m = THURN__LMTP_DELIVER__INIT;
-    m.delivery = pb_bytes(str_of(id, sizeof id));
+    m.delivery = pb_bytes(str_of(s->tx.delivery, sizeof s->tx.delivery));
     m.sender = &s->tx.sender;
     m.n_recipients = s->tx.n;
     m.recipients = s->tx.recipients;
+    m.n_tickets = s->tx.n;
+    m.tickets = s->tx.tickets;
     m.size = s->body.size;
     m.helo = pb_bytes(str_of(s->helo, s->n_helo));
     m.trace = pb_bytes(client_trace(&s->c));
@@ -141,12 +141,10 @@ static struct err smtp_data_ask(struct smtp_client *s)
     struct str raw;
     int fd;
     TRY(body_finish(&s->body, &raw, &fd));
-    TRY(client_ask(&s->c, ASKS_DELIVER, RPC_LMTP_DELIVER, &m.base, raw, fd));
-    uint64_t size = s->body.size;
-    body_free(&s->body); /* the channel has it now */
-    s->body.size = size;
-    return OK;
+    return client_ask(&s->c, ASKS_DELIVER, RPC_LMTP_DELIVER, &m.base, raw, fd);
 }
+
+const struct smtp_request smtp_request_delivery = {smtp_delivery_ask, smtp_delivery_lost};
 
 /* A message that holds a bare CR or LF, where that is not taken; true if that was said. */
 static bool smtp_data_is_bare(struct smtp_client *s)
@@ -171,14 +169,9 @@ static void smtp_data_end(struct smtp_client *s)
         smtp_data_refuse(s, THURN__CODE__STORE_FULL, STR("no memory for the message"));
     } else if (smtp_data_is_bare(s)) {
         /* it has been told */
-    } else if (s->tx.broken) {
-        smtp_data_lost(s);
     } else {
-        struct err e = smtp_data_ask(s);
-        if (e.code != E_OK)
-            smtp_cannot_ask(s, e);
-        else
-            s->c.step = client_step_wait;
+        random_bytes(s->tx.delivery, sizeof s->tx.delivery);
+        smtp_ask(s, &smtp_request_delivery);
     }
 }
 
@@ -242,7 +235,7 @@ static void smtp_bdat_end(struct smtp_client *s)
         smtp_wrong_order(s, s->bdat.refused);
         return;
     }
-    if (s->bdat.last || s->body.too_large || s->body.failed || s->tx.broken) {
+    if (s->bdat.last || s->body.too_large || s->body.failed) {
         smtp_data_end(s);
         return;
     }

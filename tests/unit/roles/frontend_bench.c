@@ -155,11 +155,16 @@ void bench_backend_up(struct bench *b)
     role_frontend.peer(&b->role, &peer, fds[1]);
 }
 
-void bench_backend_down(struct bench *b)
+void bench_hang_up(struct bench *b)
 {
     list_each (l, &b->sessions) {
         session_free(container_of(l, struct fake_session, link));
     }
+}
+
+void bench_backend_down(struct bench *b)
+{
+    bench_hang_up(b);
     if (b->control)
         chan_free(b->control);
     b->control = NULL;

@@ -59,6 +59,8 @@ void bench_end(struct bench *b);
 /* A backend appears (again), or goes away with its sessions. */
 void bench_backend_up(struct bench *b);
 void bench_backend_down(struct bench *b);
+/* It ends its sessions, and stays. */
+void bench_hang_up(struct bench *b);
 /* There is news for the session that was watched last. */
 void bench_poke(struct bench *b);
 

@@ -243,6 +243,11 @@ struct end *rig_session_again(struct rig *r, uint64_t id, struct str record)
     return session(r, THURN__SESSION_KIND__SESSION_IMAP, id, record);
 }
 
+struct end *rig_session_as(struct rig *r, Thurn__SessionKind kind, uint64_t id, struct str record)
+{
+    return session(r, kind, id, record);
+}
+
 struct end *rig_admin(struct rig *r)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};

@@ -73,6 +73,8 @@ void rig_frontend(struct rig *r);
 struct end *rig_session(struct rig *r, Thurn__SessionKind kind);
 /* One that goes on from its record. */
 struct end *rig_session_again(struct rig *r, uint64_t id, struct str record);
+/* The same, of any kind. */
+struct end *rig_session_as(struct rig *r, Thurn__SessionKind kind, uint64_t id, struct str record);
 void rig_send(struct end *e, uint16_t type, const void *message, struct str raw, int fd);
 /* A connection to the control socket. */
 struct end *rig_admin(struct rig *r);

@@ -26,6 +26,7 @@ static void answer_recipient(struct fake_session *s, struct frame *f)
     status.code = code_of(pb_str(m->address->local), false);
     Thurn__LmtpRecipientAnswer a = THURN__LMTP_RECIPIENT_ANSWER__INIT;
     a.status = &status;
+    a.ticket = m->address->local; /* the fake's seal */
     assert_int_equal(
         chan_send(s->chan, RPC_LMTP_RECIPIENT_ANSWER, f->serial, &a.base, STR(""), -1).code, E_OK);
 }
@@ -38,7 +39,9 @@ static void answer_deliver(struct fake_session *s, struct frame *f, size_t missi
         status[i] = (Thurn__Status)THURN__STATUS__INIT;
         status[i].code = code_of(pb_str(m->recipients[i]->local), true);
         list[i] = &status[i];
+        assert_true(str_eq(pb_str(m->tickets[i]), pb_str(m->recipients[i]->local)));
     }
+    assert_int_equal(m->n_tickets, m->n_recipients);
     buf_clear(&s->bench->note);
     buf_printf(&s->bench->note, "from %.*s@%.*s helo %.*s id %zu trace %zu",
                STR_FMT(pb_str(m->sender->local)), STR_FMT(pb_str(m->sender->domain)),
@@ -64,20 +67,59 @@ static void gone(void *arg)
     bench_backend_down(arg);
 }
 
-/* Dies with the delivery in hand. */
+static void reborn(void *arg)
+{
+    struct bench *b = arg;
+    bench_backend_down(b);
+    b->answer = answers;
+    bench_backend_up(b);
+}
+
+static uint8_t died_over[16]; /* the delivery's id */
+
+static bool dies_over_delivery(struct fake_session *s, struct frame *f, void (*end)(void *arg))
+{
+    if (f->type->number == RPC_LMTP_RECIPIENT) {
+        answer_recipient(s, f);
+        return true;
+    }
+    const Thurn__LmtpDeliver *m = (const Thurn__LmtpDeliver *)f->message;
+    assert_int_equal(m->delivery.len, sizeof died_over);
+    memcpy(died_over, m->delivery.data, sizeof died_over);
+    loop_post(s->bench->role.loop, end, s->bench);
+    return true;
+}
+
+/* Dies with the delivery in hand, and nobody follows. */
 static bool dies(struct fake_session *s, struct frame *f)
 {
-    if (f->type->number == RPC_LMTP_RECIPIENT)
-        answer_recipient(s, f);
-    else
-        loop_post(s->bench->role.loop, gone, s->bench);
-    return true;
+    return dies_over_delivery(s, f, gone);
+}
+
+static bool dies_and_is_followed(struct fake_session *s, struct frame *f)
+{
+    return dies_over_delivery(s, f, reborn);
 }
 
 static bool dies_at_recipient(struct fake_session *s, struct frame *f)
 {
     loop_post(s->bench->role.loop, gone, s->bench);
     return true;
+}
+
+static bool dies_at_recipient_and_is_followed(struct fake_session *s, struct frame *f)
+{
+    loop_post(s->bench->role.loop, reborn, s->bench);
+    return true;
+}
+
+/* Only that which the one before has died over. */
+static bool answers_the_same(struct fake_session *s, struct frame *f)
+{
+    const Thurn__LmtpDeliver *m = (const Thurn__LmtpDeliver *)f->message;
+    if (f->type->number == RPC_LMTP_DELIVER)
+        assert_memory_equal(m->delivery.data, died_over, sizeof died_over);
+    return answers(s, f);
 }
 
 static bool is_silent(struct fake_session *s, struct frame *f)
@@ -326,21 +368,55 @@ static void an_overlong_line_is_refused_once(void **state)
     end(x);
 }
 
-static void without_a_backend_recipients_are_put_off(void **state)
+static void without_a_backend_recipients_wait_for_one(void **state)
 {
     struct fixture *x = start_greeted(answers);
     bench_backend_down(&x->bench);
     say(x, "MAIL FROM:<a@b.test>", "250");
-    say(x, "RCPT TO:<bob@b.test>", "451 4.3");
-    say(x, "RCPT TO:<bob@b.test>", "451 4.3.2");
+    talk_send(&x->talk, STR("RCPT TO:<bob@b.test>\r\n"));
     bench_backend_up(&x->bench);
-    say(x, "RCPT TO:<bob@b.test>", "250 2.1.5");
+    (void)talk_expect(&x->talk, "250 2.1.5");
+    bench_backend_down(&x->bench);
+    x->bench.settings.request_timeout = 20;
+    (void)talk_expect(&x->talk, "\r\n");
+    say(x, "RCPT TO:<carol@b.test>", "451 4.3.0");
     end(x);
 }
 
-static void a_backend_that_dies_while_delivering_is_a_temporary_failure(void **state)
+static void deliver_large(struct fixture *x, const char *want)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    while (text.n < 200 * KB)
+        buf_put(&text, STR("0123456789abcdef\r\n"));
+    say(x, "DATA", "354");
+    talk_send(&x->talk, buf_str(&text));
+    say(x, ".", want);
+    if (want[0] == '2')
+        assert_message(x, buf_str(&text));
+}
+
+static void a_backend_that_dies_while_delivering_is_followed_without_a_word(void **state)
+{
+    struct fixture *x = start_greeted(dies_and_is_followed);
+    mail_to(x, "bob");
+    say(x, "RCPT TO:<carol@example.test>", "250");
+    say(x, "DATA", "354");
+    talk_send(&x->talk, STR("x\r\n.\r\n"));
+    (void)talk_expect(&x->talk, "250 2.0.0 <bob@example.test>");
+    (void)talk_expect(&x->talk, "250 2.0.0 <carol@example.test>");
+    (void)talk_expect(&x->talk, "\r\n");
+    assert_message(x, STR("x\r\n"));
+    x->bench.answer = dies_and_is_followed;
+    mail_to(x, "bob");
+    deliver_large(x, "250 2.0.0");
+    say(x, "NOOP", "250 2.0.0 Ok");
+    end(x);
+}
+
+static void a_backend_that_dies_while_delivering_is_a_temporary_failure_in_time(void **state)
 {
     struct fixture *x = start_greeted(dies);
+    x->bench.settings.request_timeout = 20;
     mail_to(x, "bob");
     say(x, "RCPT TO:<carol@example.test>", "250");
     say(x, "DATA", "354");
@@ -356,30 +432,50 @@ static void a_backend_that_dies_while_delivering_is_a_temporary_failure(void **s
     end(x);
 }
 
-static void a_backend_that_dies_between_commands_spoils_the_transaction_only(void **state)
+static bool is_down(void *arg)
+{
+    return !((struct bench *)arg)->control;
+}
+
+static void a_delivery_is_repeated_under_its_id(void **state)
+{
+    struct fixture *x = start_greeted(dies);
+    mail_to(x, "bob");
+    say(x, "DATA", "354");
+    talk_send(&x->talk, STR("x\r\n.\r\n"));
+    bench_run(&x->bench, is_down, &x->bench);
+    x->bench.answer = answers_the_same;
+    bench_backend_up(&x->bench);
+    (void)talk_expect(&x->talk, "250 2.0.0 <bob@example.test>");
+    end(x);
+}
+
+static void a_backend_that_dies_between_commands_is_not_noticed(void **state)
 {
     struct fixture *x = start_greeted(answers);
     mail_to(x, "bob");
     bench_backend_down(&x->bench);
     bench_backend_up(&x->bench);
     say(x, "NOOP", "250");
-    say(x, "RCPT TO:<carol@example.test>", "451 4.3.0");
-    say(x, "DATA", "451 4.3.0");
-    mail_to(x, "bob");
+    say(x, "RCPT TO:<carol@example.test>", "250 2.1.5");
     say(x, "DATA", "354");
     talk_send(&x->talk, STR("half"));
     bench_backend_down(&x->bench);
     bench_backend_up(&x->bench);
-    say(x, "\r\n.", "451 4.3.0");
-    mail_to(x, "bob");
+    talk_send(&x->talk, STR("\r\n.\r\n"));
+    (void)talk_expect(&x->talk, "250 2.0.0 <bob@example.test>");
+    (void)talk_expect(&x->talk, "250 2.0.0 <carol@example.test>");
     end(x);
 }
 
-static void a_backend_that_dies_over_a_recipient_is_a_temporary_failure(void **state)
+static void a_backend_that_dies_over_a_recipient_is_followed_too(void **state)
 {
-    struct fixture *x = start_greeted(dies_at_recipient);
+    struct fixture *x = start_greeted(dies_at_recipient_and_is_followed);
     say(x, "MAIL FROM:<a@b.test>", "250");
-    say(x, "RCPT TO:<bob@b.test>", "451 4.3.0");
+    say(x, "RCPT TO:<bob@b.test>", "250 2.1.5");
+    x->bench.answer = dies_at_recipient;
+    x->bench.settings.request_timeout = 20;
+    say(x, "RCPT TO:<carol@b.test>", "451 4.3.0");
     end(x);
 }
 
@@ -477,10 +573,12 @@ int main(void)
         cmocka_unit_test(commands_out_of_order_are_refused),
         cmocka_unit_test(too_many_bad_commands_end_the_session),
         cmocka_unit_test(an_overlong_line_is_refused_once),
-        cmocka_unit_test(without_a_backend_recipients_are_put_off),
-        cmocka_unit_test(a_backend_that_dies_while_delivering_is_a_temporary_failure),
-        cmocka_unit_test(a_backend_that_dies_between_commands_spoils_the_transaction_only),
-        cmocka_unit_test(a_backend_that_dies_over_a_recipient_is_a_temporary_failure),
+        cmocka_unit_test(without_a_backend_recipients_wait_for_one),
+        cmocka_unit_test(a_backend_that_dies_while_delivering_is_followed_without_a_word),
+        cmocka_unit_test(a_delivery_is_repeated_under_its_id),
+        cmocka_unit_test(a_backend_that_dies_while_delivering_is_a_temporary_failure_in_time),
+        cmocka_unit_test(a_backend_that_dies_between_commands_is_not_noticed),
+        cmocka_unit_test(a_backend_that_dies_over_a_recipient_is_followed_too),
         cmocka_unit_test(a_silent_backend_is_a_temporary_failure_in_time),
         cmocka_unit_test(an_answer_that_does_not_fit_is_not_believed),
         cmocka_unit_test(a_silent_client_is_told_goodbye),

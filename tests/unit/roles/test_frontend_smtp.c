@@ -5,6 +5,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#define LOGIN "the login of alice"
+
 /* ------------------------------------------------------------------------------------- the backend
  */
 
@@ -29,6 +31,8 @@ static void answer_login(struct fake_session *s, const struct frame *f)
         status.code = THURN__CODE__DONE;
     Thurn__SmtpLoginAnswer a = THURN__SMTP_LOGIN_ANSWER__INIT;
     a.status = &status;
+    if (status.code == THURN__CODE__DONE && !str_eq(pb_str(m->user), STR("bob")))
+        a.resume = pb_bytes(STR(LOGIN));
     assert_int_equal(
         chan_send(s->chan, RPC_SMTP_LOGIN_ANSWER, f->serial, &a.base, STR(""), -1).code, E_OK);
 }
@@ -75,6 +79,32 @@ static void gone(void *arg)
 static bool dies(struct fake_session *s, struct frame *f)
 {
     loop_post(s->bench->role.loop, gone, s->bench);
+    return true;
+}
+
+static void reborn(void *arg)
+{
+    struct bench *b = arg;
+    bench_backend_down(b);
+    b->answer = answers;
+    bench_backend_up(b);
+}
+
+static bool dies_and_is_followed(struct fake_session *s, struct frame *f)
+{
+    loop_post(s->bench->role.loop, reborn, s->bench);
+    return true;
+}
+
+static void hang_up(void *arg)
+{
+    bench_hang_up(arg);
+}
+
+/* As when the record is not good. */
+static bool ends_the_session(struct fake_session *s, struct frame *f)
+{
+    loop_post(s->bench->role.loop, hang_up, s->bench);
     return true;
 }
 
@@ -147,37 +177,75 @@ static void other_domains_are_not_relayed_to(void **state)
     end(x);
 }
 
-static void a_backend_that_dies_is_a_temporary_failure(void **state)
+static void a_backend_that_dies_is_followed_or_is_a_temporary_failure(void **state)
 {
     struct fixture *x = start(THURN__LISTENER_KIND__LISTEN_SMTP);
     say(x, "MAIL FROM:<a@example.org>", "250");
     say(x, "RCPT TO:<alice@example.test>", "250");
+    x->bench.answer = dies_and_is_followed;
+    say(x, "BDAT 3 LAST\r\nabcNOOP", "250 2.0.0 Message taken");
+    (void)talk_expect(&x->talk, "250 2.0.0 Ok\r\n");
+    say(x, "MAIL FROM:<a@example.org>", "250");
+    say(x, "RCPT TO:<alice@example.test>", "250");
     x->bench.answer = dies;
+    x->bench.settings.request_timeout = 20;
     say(x, "BDAT 3 LAST\r\nabcNOOP", "451 4.3.0");
     (void)talk_expect(&x->talk, "250 2.0.0 Ok\r\n");
     end(x);
 }
 
-static void a_backend_that_dies_over_a_login_can_be_asked_again(void **state)
+static void a_backend_that_dies_over_a_login_is_followed_or_can_be_asked_again(void **state)
 {
     struct fixture *x = start(THURN__LISTENER_KIND__LISTEN_SUBMISSION);
+    x->bench.settings.request_timeout = 20;
     x->bench.answer = dies;
     say(x, "AUTH PLAIN AGFsaWNlAHNlY3JldA==", "454 4.7.0");
+    x->bench.settings.request_timeout = 60000;
     bench_backend_up(&x->bench);
-    x->bench.answer = answers;
+    x->bench.answer = dies_and_is_followed;
     say(x, "AUTH PLAIN AGFsaWNlAHdyb25n", "535 5.7.8");
     say(x, "MAIL FROM:<a@example.org>", "530 5.7.0");
+    x->bench.answer = dies_and_is_followed;
     say(x, "AUTH LOGIN YWxpY2U=", "334 UGFzc3dvcmQ6");
     say(x, "c2VjcmV0", "235 2.7.0");
     send_to(x, "alice", "bob", "250 2.0.0");
     end(x);
 }
 
-/* Its successor does not know who is logged in. */
-static void a_login_ends_with_the_backend_that_checked_it(void **state)
+static void a_login_goes_on_at_the_next_backend(void **state)
 {
     struct fixture *x = start(THURN__LISTENER_KIND__LISTEN_SUBMISSION);
     say(x, "AUTH PLAIN AGFsaWNlAHNlY3JldA==", "235 2.7.0");
+    bench_backend_down(&x->bench);
+    bench_backend_up(&x->bench);
+    send_to(x, "alice", "bob", "250 2.0.0");
+    assert_true(str_eq(buf_str(&x->bench.resumed), STR(LOGIN)));
+    say(x, "MAIL FROM:<a@example.org>", "250");
+    x->bench.answer = dies_and_is_followed;
+    say(x, "RCPT TO:<alice@example.test>", "250");
+    x->bench.answer = dies_and_is_followed;
+    say(x, "BDAT 3 LAST\r\nabcNOOP", "250 2.0.0 Message taken");
+    assert_true(str_eq(buf_str(&x->bench.resumed), STR(LOGIN)));
+    end(x);
+}
+
+static void a_login_that_the_next_backend_does_not_take_ends(void **state)
+{
+    struct fixture *x = start(THURN__LISTENER_KIND__LISTEN_SUBMISSION);
+    say(x, "AUTH PLAIN AGFsaWNlAHNlY3JldA==", "235 2.7.0");
+    say(x, "MAIL FROM:<a@example.org>", "250");
+    x->bench.answer = ends_the_session;
+    say(x, "RCPT TO:<alice@example.test>", "451 4.3.0");
+    (void)talk_expect(&x->talk, "421 4.3.2");
+    (void)talk_expect_close(&x->talk);
+    end(x);
+}
+
+/* A backend that gives no record keeps its sessions to itself. */
+static void a_login_without_a_record_ends_with_its_backend(void **state)
+{
+    struct fixture *x = start(THURN__LISTENER_KIND__LISTEN_SUBMISSION);
+    say(x, "AUTH PLAIN AGJvYgBzZWNyZXQ=", "235 2.7.0");
     bench_backend_down(&x->bench);
     (void)talk_expect(&x->talk, "421 4.3.2");
     (void)talk_expect_close(&x->talk);
@@ -189,9 +257,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_is_taken_only_if_every_recipient_has_it),
         cmocka_unit_test(other_domains_are_not_relayed_to),
-        cmocka_unit_test(a_backend_that_dies_is_a_temporary_failure),
-        cmocka_unit_test(a_backend_that_dies_over_a_login_can_be_asked_again),
-        cmocka_unit_test(a_login_ends_with_the_backend_that_checked_it),
+        cmocka_unit_test(a_backend_that_dies_is_followed_or_is_a_temporary_failure),
+        cmocka_unit_test(a_backend_that_dies_over_a_login_is_followed_or_can_be_asked_again),
+        cmocka_unit_test(a_login_goes_on_at_the_next_backend),
+        cmocka_unit_test(a_login_that_the_next_backend_does_not_take_ends),
+        cmocka_unit_test(a_login_without_a_record_ends_with_its_backend),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

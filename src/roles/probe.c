@@ -104,6 +104,22 @@ static int try_fork(const char *target)
     return pid;
 }
 
+static char die_at[32];
+static atomic_bool die_armed;
+
+static int try_die_at(const char *target)
+{
+    (void)snprintf(die_at, sizeof die_at, "%s", target);
+    atomic_store(&die_armed, true);
+    return 0;
+}
+
+void probe_point(const char *name)
+{
+    if (atomic_load(&die_armed) && str_eq(str_c(die_at), str_c(name)))
+        _exit(EXIT_FAILURE);
+}
+
 static const struct {
     const char *name;
     int (*run)(const char *target);
@@ -111,7 +127,7 @@ static const struct {
     {"open", try_open},         {"create", try_create},     {"connect", try_connect},
     {"unix", try_unix},         {"socket", try_socket},     {"exec", try_exec},
     {"ptrace", try_ptrace},     {"kill", try_kill},         {"fork", try_fork},
-    {"datagram", try_datagram}, {"fastopen", try_fastopen},
+    {"datagram", try_datagram}, {"fastopen", try_fastopen}, {"die-at", try_die_at},
 };
 
 void probe_tell(struct role *r, bool succeeded, struct str detail)

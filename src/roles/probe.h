@@ -8,6 +8,17 @@
 
 #include "roles/role.h"
 
+#ifdef THURN_PROBE
+/* Ends the process on the spot, if "die-at NAME" has been attempted: a test's kill -9 at exactly
+ * this moment. Any thread. */
+void probe_point(const char *name);
+#else
+static inline void probe_point(const char *name)
+{
+    (void)name;
+}
+#endif
+
 /* Makes one attempt and answers RPC_PROBE_RESULT. */
 void role_probe(struct role *r, const Thurn__Probe *p);
 

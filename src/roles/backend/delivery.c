@@ -2,6 +2,7 @@
 
 #include "roles/backend/lmtp_session.h"
 #include "roles/backend/message.h"
+#include "roles/probe.h"
 
 /*
  * A delivery goes from the loop's thread to a scanner, back to the loop's thread, to a worker - to
@@ -147,6 +148,7 @@ static void target_done(Thurn__Status status, void *arg)
 {
     struct delivery_target *t = arg;
     struct delivery *d = t->d;
+    probe_point("delivery-committed");
     t->status = status;
     sched_write_done(d->l->s.b->sched, &t->writer);
     if (atomic_fetch_sub(&d->left, 1) == 1 && !delivery_again(d))
@@ -269,6 +271,7 @@ static void delivery_fan_out(struct job *j)
 static void delivery_scanned(struct scan_job *j)
 {
     struct delivery *d = container_of(j, struct delivery, scan);
+    probe_point("delivery-scanned");
     if (j->result.refused) {
         delivery_refuse(d,
                         RPC_STATUS(THURN__CODE__TEMPORARY, "the message cannot be looked at now"));
@@ -346,6 +349,7 @@ void delivery_begin(struct lmtp_session *l, struct frame *f)
 {
     const Thurn__LmtpDeliver *m = (const Thurn__LmtpDeliver *)f->message;
     struct message bytes;
+    probe_point("delivery-asked");
     accepted_elsewhere(l, m);
     const char *fault = delivery_fault(l, f);
     if (!fault && message_take(f, m->size, l->s.b->limits.message_size, &bytes).code)

@@ -2,6 +2,7 @@
 
 #include "roles/backend/admin.h"
 #include "roles/backend/mail_ticket.h"
+#include "roles/probe.h"
 
 /*
  * Sessions that bring mail: of LMTP, of SMTP, and of submission, which begins with a login. They
@@ -164,6 +165,7 @@ static void recipient_route(struct lmtp_session *l, struct frame *f)
 static void recipient(struct lmtp_session *l, struct frame *f)
 {
     const Thurn__LmtpRecipient *m = (const Thurn__LmtpRecipient *)f->message;
+    probe_point("recipient-asked");
     if (m->address) {
         recipient_route(l, f);
     } else {
@@ -205,6 +207,7 @@ static void login_run(struct session *s)
     Thurn__Status status = RPC_STATUS(THURN__CODE__TEMPORARY, "");
     if (!session_is_gone(s))
         status = login_try(l);
+    probe_point("login-checked");
     Thurn__SmtpLoginAnswer answer = THURN__SMTP_LOGIN_ANSWER__INIT;
     answer.status = &status;
     struct buf resume CLEANUP(buf_free) = {0};
@@ -236,6 +239,7 @@ static void submission_wake(struct session *s, struct str sealed)
         return;
     }
     l->logged_in = true;
+    s->principal = who;
     s->account = who.account;
     session_count(s, who.account);
     chan_set_state(s->chan, MAIL_STATE);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "roles/backend/backend.h"
+#include "roles/probe.h"
 
 enum { RIG_FRAMES = 1024, RIG_ENDS = 1024 };
 

@@ -3,7 +3,8 @@
 
 Afterwards every acknowledged message must be there exactly once, intact, under its UID, with the
 flags and in the mailbox that were acknowledged; a change that was not acknowledged may have been
-made or not, but never in parts. Clients in IDLE that were not cut off know all of it. A round counts
+made or not, but never in parts. Clients in IDLE that were not cut off know all of it. A fault of the
+backend or a scanner cuts nobody off, and is nobody's temporary failure. A round counts
 only if a request was in flight at the kill. The same SEED repeats the same choices.
 """
 
@@ -182,7 +183,11 @@ def attempt_round(house, name, rng):
     finally:
         join(house.loads, threads)
         join(house.watchers, threads)  # afterwards: nothing changes when they compare
-    return busy, house.verify() + [w for watcher in house.watchers for w in watcher.wrong]
+    wrong = house.verify() + [w for watcher in house.watchers for w in watcher.wrong]
+    if FAULTS[name][1] in ("backend", "scanner"):
+        wrong += [f"{c.name} was cut off" for c in clients if c.lost]
+        wrong += [f"{c.name} was put off" for c in clients if c.refused]
+    return busy, wrong
 
 
 class Tally:

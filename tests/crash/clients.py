@@ -3,10 +3,12 @@
 import base64
 import random
 import re
+import select
+import socket
 import threading
 
 from model import Entry, Mailbox, Pending, digest, digests
-from thurn_server import PASSWORD
+from thurn_server import PASSWORD, Raw
 
 FLAGS = ["\\Seen", "\\Answered", "\\Flagged", "\\Draft", "$crash"]
 SIZES = [200, 4000, 4000, 60_000, 70_000, 300_000, 1_500_000]
@@ -268,31 +270,49 @@ class Changes(Client):
             box.names = box.names[1:]
 
 
+class Patient(Raw):
+    """Reads in the thread that also writes: a TLS connection is not for two at once."""
+
+    def __init__(self, port):
+        super().__init__(port)
+        self.buffer = b""
+
+    def line(self):
+        while b"\n" not in self.buffer:
+            more = self.sock.recv(65536)
+            if not more:
+                rest, self.buffer = self.buffer, b""
+                return rest
+            self.buffer += more
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line + b"\n"
+
+    def has_input_before(self, wake):
+        """Waits for input, or until `wake` can be read."""
+        if b"\n" in self.buffer or getattr(self.sock, "pending", int)():
+            return True
+        return self.sock in select.select([self.sock, wake], [], [])[0]
+
+
 class Watcher(Client):
     """Waits in IDLE on an INBOX, and mirrors what it is told."""
 
     def __init__(self, thurn, seed, name, account, tls):
         super().__init__(thurn, seed, name)
         self.account, self.tls = account, tls
-        self.lock = threading.Lock()
-        self.idling = None
         self.wrong = []
 
     def begin(self):
         super().begin()
         self.wrong = []
+        self.wake, self.waker = socket.socketpair()
 
     def stop(self):
-        with self.lock:
-            self.stopped.set()
-            if self.idling:
-                try:
-                    self.idling.send(b"DONE\r\n")
-                except OSError:
-                    pass  # lost, as its own thread will see
+        super().stop()
+        self.waker.send(b"x")
 
     def work(self):
-        r = self.thurn.raw(self.thurn.imaps_port if self.tls else None)
+        r = Patient(self.thurn.imaps_port if self.tls else self.thurn.imap_port)
         try:
             if self.tls:
                 secure(self.thurn, r)
@@ -304,17 +324,16 @@ class Watcher(Client):
             self.idle(r)
             self.compare(r)
         finally:
-            self.idling = None
             r.close()
 
     def idle(self, r):
         r.send(b"i IDLE\r\n")
         r.until(b"+")
-        with self.lock:
-            self.idling = r
-            if self.stopped.is_set():
-                r.send(b"DONE\r\n")
+        done = False
         while True:
+            if not done and not r.has_input_before(self.wake):
+                r.send(b"DONE\r\n")
+                done = True
             line = r.line()
             if not line or line.startswith(b"* BYE"):
                 raise EOFError("the connection was closed")

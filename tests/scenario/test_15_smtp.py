@@ -370,23 +370,6 @@ def test_passwords_are_neither_offered_nor_taken_before_tls(make_thurn):
     t.submission().quit()
 
 
-def test_a_restart_of_the_backend_ends_a_login_but_not_the_mail(thurn):
-    c = thurn.submission()
-    mx = thurn.smtp()
-    mx.ehlo()
-    assert c.mail("alice@example.test")[0] == 250
-    assert c.rcpt("bob@example.test")[0] == 250
-    thurn.kill_role("backend")
-    assert c.docmd("NOOP")[0] == 421
-    mx.mail("a@example.org")
-    assert wait_for("the backend", lambda: mx.rcpt("bob@example.test")[0] == 250)
-    assert mx.data(LETTER)[0] == 250
-    mx.quit()
-    with thurn.submission() as c:
-        assert c.sendmail("alice@example.test", ["bob@example.test"], LETTER) == {}
-    assert len(bodies(thurn, "bob")) == 2
-
-
 # -- swaks --
 
 @pytest.mark.parametrize("how", [

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import zlib
 
 import pytest
 
@@ -215,6 +216,55 @@ def test_literals_that_are_announced_and_not_sent_cost_nothing(thurn):
             assert r.line().startswith(b"+")
     for r in waiting + early:
         r.close()
+
+
+class Compressed:
+    """A session under COMPRESS=DEFLATE (RFC 4978), with bytes that are compressed beforehand."""
+
+    def __init__(self, thurn):
+        self.raw = session(thurn, select=False)
+        assert b"x OK" in self.raw.command(b"COMPRESS DEFLATE")[-1]
+        self.inflate = zlib.decompressobj(-15)
+
+    def send(self, pieces):
+        deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+        small = b"".join(deflate.compress(p) for p in pieces) + deflate.flush(zlib.Z_SYNC_FLUSH)
+        pour(self.raw, small, 1)
+        return len(small)
+
+    def read(self):
+        """What comes next; b"" at the end."""
+        try:
+            got = self.raw.sock.recv(65536)
+        except ConnectionResetError:
+            return b""
+        return self.inflate.decompress(got) if got else b""
+
+
+def test_a_line_that_is_a_thousand_times_as_long_as_its_bytes_is_refused(thurn):
+    c = Compressed(thurn)
+    with bounded(thurn, 16 * MB) as check, Honest(thurn):
+        assert c.send([b"x" * MB] * 64 + [b"\r\n"]) < MB
+        said = b""
+        while b"\r\n" not in said and (got := c.read()):
+            said += got
+            check()
+        assert b"BAD" in said or b"BYE" in said
+    c.raw.close()
+
+
+def test_commands_that_take_a_byte_a_hundred_are_answered_at_the_clients_pace(thurn):
+    c = Compressed(thurn)
+    with bounded(thurn, 16 * MB) as check, Honest(thurn):
+        assert c.send([b"x NOOP\r\n" * 1000] * 10) < MB // 16
+        check()
+        answers, rest = 0, b""
+        while answers < 10000 and (got := c.read()):
+            rest += got
+            answers += rest.count(b"x OK")
+            rest = rest[-3:] if not rest.endswith(b"\n") else b""
+        assert answers == 10000
+    c.raw.close()
 
 
 # -- too slow, too many --

@@ -97,7 +97,7 @@ static void house_begin(void)
     const struct directory_options d = {.argon2_memory_kib = 8, .argon2_passes = 1};
     check(store_open(&o, &house.store, &explain).code == E_OK);
     check(directory_open(house.store, &d, &house.directory).code == E_OK);
-    check(directory_domain_add(house.directory, STR("example.test")).code == E_OK);
+    check(directory_domain_add(house.directory, STR("example.test"), STR("")).code == E_OK);
     house.host = (struct imap_host){.store = house.store,
                                     .directory = house.directory,
                                     .message_size_limit = 1024 * 1024,

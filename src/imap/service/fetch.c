@@ -481,7 +481,8 @@ static bool fetch_begin(struct imap_session *s, const Thurn__ImapFetch *fetch)
     if (f) {
         arena_init(&f->arena, FETCH_BUDGET);
         f->mark_seen = fetch->set_seen && !s->at.read_only;
-        f->as_columns = fetch->n_sections == 0 && !(fetch->items & ~(uint32_t)COLUMNS_ITEMS);
+        f->as_columns = fetch->n_sections == 0 && !fetch->open && /* a row that comes again */
+                        !(fetch->items & ~(uint32_t)COLUMNS_ITEMS);
         f->rows_cap = f->as_columns ? COLUMNS_ROWS : FETCH_ROWS;
     }
     if (f && !f->as_columns) {

@@ -67,6 +67,12 @@ static void house_end(void)
     remove_all(house.dir);
 }
 
+static struct err authenticate(void *session, struct str user, struct str password,
+                               struct principal *out)
+{
+    return directory_authenticate(house.directory, user, password, out);
+}
+
 static struct err answer_fits(void *session, uint16_t type, uint32_t serial,
                               const ProtobufCMessage *m, struct str raw)
 {
@@ -103,6 +109,7 @@ static void house_begin(void)
                                     .message_size_limit = 1024 * 1024,
                                     .slice_us = 5000000,
                                     .slice_bytes = 16 * 1024,
+                                    .authenticate = authenticate,
                                     .send = answer_fits,
                                     .room = always_room,
                                     .seal = unsealed};

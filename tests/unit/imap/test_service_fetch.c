@@ -270,6 +270,24 @@ static void message_expunged_in_mid_fetch_does_not_disturb(void **state)
     client_free(other);
 }
 
+/* Only a row with bytes is ever told in part; the backend goes on whatever it is asked. */
+static void a_row_without_bytes_can_be_asked_for_again(void **state)
+{
+    struct rig *r = *state;
+    struct client *c = client_in(r, "INBOX");
+    ask_append(c, "INBOX", parts_message, 0);
+    client_said(c);
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, 1024 * 1024);
+    Thurn__ImapFetch m = THURN__IMAP_FETCH__INIT;
+    m.set = set_of(&a, "1:*", false);
+    m.items = THURN__FETCH_ITEM__FETCH_UID;
+    m.open = 1;
+    ask(c, RPC_IMAP_FETCH, &m.base);
+    assert_said(c, "r[1 u1] ok");
+    client_free(c);
+}
+
 static void cancelled_fetch_leaves_nothing(void **state)
 {
     struct rig *r = *state;
@@ -308,6 +326,7 @@ int main(void)
         TEST(marking_seen_goes_on_after_each_stop),
         TEST(large_body_travels_in_frames),
         TEST(message_expunged_in_mid_fetch_does_not_disturb),
+        TEST(a_row_without_bytes_can_be_asked_for_again),
         TEST(cancelled_fetch_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

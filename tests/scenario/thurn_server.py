@@ -61,14 +61,17 @@ class Thurn:
         self.dir.chmod(0o755)
         self.binary = binary or BINARY
         self.settings = dict(settings or {})
-        self.lmtp_port, self.imap_port, self.imaps_port = free_port(), free_port(), free_port()
-        self.smtp_port, self.submission_port = free_port(), free_port()
-        self.submissions_port = free_port()
+        self._choose_ports()
         self.conf = self.dir / "thurn.conf"
         self.log = self.dir / "log"
         self.process = None
         self._certificate()
         self.configure()
+
+    def _choose_ports(self):
+        self.lmtp_port, self.imap_port, self.imaps_port = free_port(), free_port(), free_port()
+        self.smtp_port, self.submission_port = free_port(), free_port()
+        self.submissions_port = free_port()
 
     def _certificate(self):
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
@@ -78,6 +81,7 @@ class Thurn:
                        check=True, capture_output=True)
 
     def configure(self, extra=""):
+        self.extra = extra
         values = {"hostname": '"mail.example.test"', "data_dir": f'"{self.dir}/data"',
                   "run_dir": f'"{self.dir}/run"', "log_level": "info",
                   "cleartext_login_from": '{"127.0.0.0/8"}', "argon2_memory": '"8 MB"',
@@ -116,10 +120,22 @@ class Thurn:
     def wait_ready(self):
         def ready():
             if self.process.poll() is not None:
+                if self._port_was_taken():
+                    return False
                 raise AssertionError(f"thurn ended with {self.process.returncode}:\n"
                                      + self.log_text()[-3000:])
             return b"ready" in (self.dir / "notes").read_bytes()
         wait_for("thurn to be ready", ready)
+
+    def _port_was_taken(self):
+        """Another program was quicker: begins anew with other ports."""
+        if "Address already in use" not in self.log_text()[-1000:]:
+            return False
+        self.log.rename(self.dir / "log.ports")
+        self._choose_ports()
+        self.configure(self.extra)
+        self.begin()
+        return True
 
     def stop(self):
         if self.process and self.process.poll() is None:

@@ -3,6 +3,7 @@ behaves is served meanwhile. How much slower they are served is measured by benc
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import threading
@@ -305,6 +306,30 @@ def test_byte_by_byte_is_not_a_way_to_hold_a_connection(make_thurn, port, head):
     said = drip(r, head)
     assert b"* BYE" in said or b"\r\n421 " in b"\r\n" + said
     r.close()
+
+
+@pytest.fixture
+def many_files():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, before[1]), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.heavy
+def test_a_thousand_sessions_of_one_user_are_too_many_and_a_thousand_silent_ones_are_harmless(
+        thurn, many_files):
+    with bounded(thurn, 64 * MB), Honest(thurn):
+        silent = [thurn.raw(p) for p in (thurn.imap_port, thurn.smtp_port) for _ in range(500)]
+        eager = [thurn.raw() for _ in range(1000)]
+        for r in eager:
+            r.send(b"x LOGIN alice@example.test secret\r\n")
+        answers = [r.until(b"x ")[-1] for r in eager]
+        assert sum(a.startswith(b"x OK") for a in answers) == 100
+        assert sum(a.startswith(b"x NO [LIMIT]") for a in answers) == 900
+    for r in silent + eager:
+        r.close()
+    wait_for("room for alice", lambda: b"x OK" in session(thurn, select=False).command(b"NOOP")[-1])
 
 
 def test_half_open_tls_handshakes_end_and_hinder_nobody(make_thurn):

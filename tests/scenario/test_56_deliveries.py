@@ -106,8 +106,7 @@ def test_a_login_at_submission_ends_with_its_password(thurn):
     assert r.smtp(b"MAIL FROM:<a@example.org>")[0] == 250
     thurn.cli("account", "password", "--hash", "{PLAIN}other", "alice@example.test")
     thurn.kill_role("backend")
-    assert r.smtp(b"RCPT TO:<bob@example.test>")[0] == 451
-    assert r.smtp_reply()[0] == 421
+    assert r.smtp(b"RCPT TO:<bob@example.test>")[0] == 421
     r.close()
 
 
@@ -121,7 +120,7 @@ def test_without_a_backend_in_time_it_is_a_temporary_failure(make_thurn, port):
     backend = t.pid_of("backend")
     os.kill(backend, signal.SIGSTOP)
     try:
-        assert r.smtp(LETTER % b"late" + b".")[0] == 451
+        assert r.smtp(LETTER % b"late" + b".")[0] == (421 if port == "submission_port" else 451)
     finally:
         os.kill(backend, signal.SIGCONT)
     r.close()

@@ -47,12 +47,13 @@ static void smtp_lost(struct client *c)
     struct smtp_client *s = smtp_client(c);
     const struct smtp_request *r = s->request;
     s->request = NULL;
-    if (r) {
+    if (s->logged_in) { /* its login was not taken, or there is nobody to take it: 421 is the answer
+                         */
+        client_goodbye(c, GOODBYE_BACKEND);
+    } else if (r) {
         c->step = smtp_step_command;
         r->lost(s);
     }
-    if (s->logged_in && !c->ending) /* its login was not taken, or cannot be carried over */
-        client_goodbye(c, GOODBYE_BACKEND);
 }
 
 static struct str smtp_record(const struct client *c)

@@ -137,3 +137,32 @@ def test_account_show_counts_sessions(thurn):
     assert shown() == 3
     clients[0].logout()
     wait_for("two sessions", lambda: shown() == 2)
+
+
+def test_sessions_that_sleep_count_as_connections(make_thurn):
+    import json
+    t = make_thurn({"max_connections_per_account": '"3"'})
+    shown = lambda: json.loads(t.cli("account", "show", "alice@example.test", "--json").stdout)["sessions"]
+    clients = [From(t.imap_port, "127.0.0.1") for _ in range(3)]
+    for c in clients:
+        assert b"OK" in c.log_in(b"alice", b"secret")
+        c.command(b"SELECT INBOX")
+        c.send(b"i IDLE\r\n")
+        assert c.line().startswith(b"+ ")
+    assert shown() == 3
+    assert b"NO [LIMIT]" in From(t.imap_port, "127.0.0.1").log_in(b"alice", b"secret")
+    t.cli("restart", "backend")  # they stay connected, asleep
+    wait_for("them to be counted again", lambda: t.cli("domain", "list", check=False).returncode == 0
+             and shown() == 3)
+    assert b"NO [LIMIT]" in From(t.imap_port, "127.0.0.1").log_in(b"alice", b"secret")
+    assert t.deliver(LETTER)[0][0] == 250  # wakes them
+    for c in clients:
+        c.until(b"* 1 EXISTS")
+        c.send(b"DONE\r\n")
+        c.until(b"i OK")
+    assert shown() == 3
+    t.cli("account", "logout", "alice@example.test")
+    for c in clients:
+        c.until(b"* BYE")
+        c.close()
+    wait_for("nobody to be counted", lambda: shown() == 0)

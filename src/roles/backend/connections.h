@@ -1,6 +1,7 @@
 /*
- * How many are logged in: for each account, and from each address (IPv6: /64). Whoever sleeps
- * counts too. From any thread; the memory is that of those who are counted.
+ * Who is logged in: each session of a client, from its log-in until the frontend says that the
+ * client has gone, whether it has a channel, sleeps or rests. Counted for each account and each
+ * address (IPv6: /64). From any thread; the memory is that of those who are counted.
  */
 #ifndef THURN_BACKEND_CONNECTIONS_H
 #define THURN_BACKEND_CONNECTIONS_H
@@ -11,17 +12,27 @@ struct connections;
 struct connections *connections_new(void);
 void connections_free(struct connections *c);
 
+/* A session, and the index of the frontend that has its client. */
+struct connection_id {
+    session_id session;
+    uint32_t frontend;
+};
 /* 0: no limit. Connections from this machine itself have none by address: a webmail's, a proxy's.
  */
 struct connection_limits {
     uint32_t account, address;
 };
-/* E_LIMIT, and not counted. */
+/* E_LIMIT, and not counted. One that is counted already stays so. */
 MUST_CHECK struct err connections_add(struct connections *c, const struct connection_limits *limits,
-                                      account_id account, struct ip peer);
-/* The same without limits: of sessions that were there before, and sleep or go on. */
-void connections_add_always(struct connections *c, account_id account, struct ip peer);
-void connections_remove(struct connections *c, account_id account, struct ip peer);
+                                      struct connection_id id, account_id account, struct ip peer);
+/* The same without limits: of one that was there before this backend. */
+void connections_add_always(struct connections *c, struct connection_id id, account_id account,
+                            struct ip peer);
+/* It has ended. One that is not counted is remembered for a while, so that it is not counted later:
+ * its client has left while it was being logged in. */
+void connections_remove(struct connections *c, struct connection_id id);
+/* All of a frontend. */
+void connections_forget(struct connections *c, uint32_t frontend);
 uint32_t connections_of(struct connections *c, account_id account);
 
 #endif

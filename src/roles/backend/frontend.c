@@ -28,6 +28,7 @@ static void frontend_free(struct frontend *f)
 {
     list_remove(&f->link);
     f->b->n_frontends--;
+    connections_forget(logins_connections(f->b->logins), f->index);
     sleepers_free(f->sleepers);
     chan_free(f->chan);
     free(f);
@@ -44,6 +45,13 @@ static void frontend_retire(const struct frontend *f, struct str reason)
     f->b->retire(f->b, &m);
 }
 
+static void clients_gone(const struct frontend *f, const Thurn__SessionUnwatch *m)
+{
+    for (size_t i = 0; i < m->n_gone; i++)
+        connections_remove(logins_connections(f->b->logins),
+                           (struct connection_id){{m->gone[i]}, f->index});
+}
+
 static void frontend_frame(struct chan *c, struct frame *frame, void *arg)
 {
     struct frontend *f = arg;
@@ -56,6 +64,7 @@ static void frontend_frame(struct chan *c, struct frame *frame, void *arg)
         return;
     case RPC_SESSION_UNWATCH:
         sleepers_unwatch(f->sleepers, (const Thurn__SessionUnwatch *)frame->message);
+        clients_gone(f, (const Thurn__SessionUnwatch *)frame->message);
         break;
     default: session_open(f->b, f->index, (const Thurn__SessionOpen *)frame->message, fd); break;
     }

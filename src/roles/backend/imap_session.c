@@ -65,7 +65,6 @@ static void host_seal(void *host_session, Thurn__ImapResume *record, struct buf 
     struct imap_client *c = host_session;
     record->session = c->s.id.v;
     record->frontend = c->s.frontend;
-    record->peer = pb_bytes(str_of(c->s.peer.b, c->s.peer.n));
     record->counter = ++c->records;
     seal_put(&c->s.b->seal, record, out);
 }

@@ -272,7 +272,7 @@ struct err login_check(struct login *login, struct principal *out)
         (void)pthread_mutex_lock(&l->lock);
         struct connection_limits limits = l->settings.connections;
         (void)pthread_mutex_unlock(&l->lock);
-        e = connections_add(l->connections, &limits, out->account, login->peer);
+        e = connections_add(l->connections, &limits, login->id, out->account, login->peer);
     }
     if (e.code)
         log_refusal(login, e);

@@ -34,6 +34,7 @@ struct connections *logins_connections(struct logins *l);
  * has called login_check. */
 struct login {
     struct ip peer;
+    struct connection_id id;
     struct str user, password;
     const char *protocol; /* for the log */
     bool tls;

@@ -4,11 +4,9 @@
 
 /* -- coming and going -- */
 
-static void session_uncount(struct session *s)
+static struct connection_id session_connection(const struct session *s)
 {
-    if (s->counted)
-        connections_remove(logins_connections(s->b->logins), s->principal.account, s->peer);
-    s->counted = false;
+    return (struct connection_id){s->id, s->frontend};
 }
 
 static void session_free(void *arg)
@@ -16,7 +14,8 @@ static void session_free(void *arg)
     struct session *s = arg;
     struct backend *b = s->b;
     s->kind->end(s);
-    session_uncount(s);
+    if (!s->kind->wake && s->account.v) /* of others the frontend says when the client has gone */
+        connections_remove(logins_connections(b->logins), session_connection(s));
     list_remove(&s->link);
     b->n_sessions--;
     chan_free(s->chan);
@@ -119,6 +118,7 @@ void session_log_in(struct session *s, struct str user, struct str password,
 {
     struct session_login *l = mem_alloc(sizeof *l);
     *l = (struct session_login){.attempt = {.peer = s->peer,
+                                            .id = session_connection(s),
                                             .user = user,
                                             .password = password,
                                             .protocol = s->kind->name,
@@ -134,9 +134,8 @@ void session_log_in(struct session *s, struct str user, struct str password,
 
 void session_count(struct session *s, account_id account)
 {
-    s->principal.account = account;
-    connections_add_always(logins_connections(s->b->logins), account, s->peer);
-    s->counted = true;
+    connections_add_always(logins_connections(s->b->logins), session_connection(s), account,
+                           s->peer);
 }
 
 struct err session_authenticate(struct session *s, struct principal *out)
@@ -145,7 +144,6 @@ struct err session_authenticate(struct session *s, struct principal *out)
     atomic_store(&s->logging_in, true);
     TRY(login_check(&s->login->attempt, out));
     s->principal = *out;
-    s->counted = true;
     return OK;
 }
 
@@ -153,9 +151,9 @@ void session_logged_in(struct session *s, bool logged_in)
 {
     struct err e = OK;
     atomic_store(&s->logging_in, false);
-    if (!logged_in) {
-        session_uncount(s);
-    } else {
+    if (!logged_in && s->principal.account.v) {
+        connections_remove(logins_connections(s->b->logins), session_connection(s));
+    } else if (logged_in) {
         s->account = s->principal.account;
         if (s->login->drops_seen !=
             s->b->drops) /* perhaps of this account: seldom, so it may read */

@@ -47,7 +47,6 @@ struct session {
     atomic_bool logging_in;      /* a password is being looked at, and the account opened */
     struct session_login *login; /* the attempt that is under way; NULL: none */
     struct principal principal;  /* who has logged in: set by session_authenticate */
-    bool counted;                /* among the connections of the principal's account */
     atomic_uint refs;            /* the channel's, and one for what is going on */
     pthread_mutex_t lock;        /* of what follows */
     bool busy;                   /* a request is running */
@@ -80,7 +79,7 @@ MUST_CHECK struct err session_authenticate(struct session *s, struct principal *
  * that was taken back meanwhile; then it is dropped. Loop's thread. */
 void session_logged_in(struct session *s, bool logged_in);
 
-/* One that goes on counts as a connection, whatever the limits are. Loop's thread. */
+/* One that goes on counts as a connection, whatever the limits are. */
 void session_count(struct session *s, account_id account);
 
 /* Ends all that run nothing now, and each of the others when it has ended its request. */

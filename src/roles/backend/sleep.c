@@ -25,20 +25,10 @@ struct sleeper {
     uint64_t session;
     bool looking; /* a worker has it: it is freed when that has ended */
     bool over;    /* the frontend does not ask for it any more */
-    /* Counted as a connection once its record has been looked at; {0}: not. */
-    account_id account;
-    struct ip peer;
 };
 
 /* ----------------------------------------------------------------------------------- one of them
  */
-
-static void sleeper_free(struct sleeper *s)
-{
-    if (s->account.v)
-        connections_remove(logins_connections(s->of->b->logins), s->account, s->peer);
-    free(s);
-}
 
 static void sleeper_end(struct sleeper *s)
 {
@@ -46,7 +36,7 @@ static void sleeper_end(struct sleeper *s)
     watch_remove(s->of->b->watches, &s->watch);
     s->over = true;
     if (!s->looking)
-        sleeper_free(s);
+        free(s);
 }
 
 static struct sleeper *sleeper_new(struct sleepers *of, uint64_t session)
@@ -135,10 +125,10 @@ static struct err look_register(const struct look *l, const Thurn__ImapResume *r
     if (r->mailbox && account_modseq(a).v > imap_resume_knows(r).v)
         watch_wake(w, id, &s->watch);
     account_close(a);
-    s->account = id;
-    s->peer.n = (uint8_t)MIN(r->peer.len, sizeof s->peer.b);
-    str_copy_to(s->peer.b, str_sub(pb_str(r->peer), 0, s->peer.n));
-    connections_add_always(logins_connections(l->of->b->logins), id, s->peer);
+    /* Known already, unless it was with the backend before this one; its address is told when it
+     * wakes. */
+    const struct connection_id connection = {{s->session}, l->of->frontend};
+    connections_add_always(logins_connections(l->of->b->logins), connection, id, (struct ip){0});
     return OK;
 }
 
@@ -180,7 +170,7 @@ static void look_ended(void *arg)
         if (!s->over)
             continue;
         watch_remove(b->watches, &s->watch);
-        sleeper_free(s);
+        free(s);
     }
     l->of->looks--;
     b->looks--;

@@ -79,6 +79,8 @@ static void client_free(struct client *c)
     struct frontend *fe = c->fe;
     client_wait_no_more(c);
     client_drop_channel(c);
+    if (c->announced && c->ops->record)
+        client_gone(c);
     timer_free(c->timer);
     conn_free(c->conn);
     list_remove(&c->link);
@@ -266,6 +268,7 @@ static struct err client_announce(struct client *c, int fd)
     open.may_authenticate = frontend_may_login(c->fe, c->peer, c->tls);
     if (c->ops->record)
         open.resume = pb_bytes(c->ops->record(c));
+    c->announced = true;
     return chan_send(c->fe->backend, RPC_SESSION_OPEN, 0, &open.base, (struct str){0}, fd);
 }
 

@@ -71,6 +71,8 @@ void client_sleep(struct client *c);
 void client_wait_away(struct client *c);
 /* It waits for nothing (any more). */
 void client_wait_no_more(struct client *c);
+/* Tells the backend that the client has gone, and its session with it. */
+void client_gone(const struct client *c);
 
 /* -------------------------------------------------------------------------------------- client.c
  */
@@ -164,11 +166,12 @@ struct client {
     size_t trickle;                  /* bytes of a message since the last progress */
     uint8_t trace[CLIENT_TRACE + 1]; /* of the transaction, printable; n_trace 0: none */
     size_t n_trace;
-    bool asked;    /* a request is with the backend: its deadline runs, not the client's */
-    bool held;     /* the channel is held until the client has taken more */
-    bool progress; /* the client's deadline begins anew */
-    bool ending;   /* nothing more is read; what is written is still sent */
-    bool finished; /* the connection has been told so */
+    bool asked;     /* a request is with the backend: its deadline runs, not the client's */
+    bool held;      /* the channel is held until the client has taken more */
+    bool progress;  /* the client's deadline begins anew */
+    bool ending;    /* nothing more is read; what is written is still sent */
+    bool finished;  /* the connection has been told so */
+    bool announced; /* a backend knows of the session */
 };
 
 /* Takes over the descriptor. */

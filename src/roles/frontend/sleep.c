@@ -9,7 +9,7 @@
 
 enum {
     WATCHES_AT_ONCE = 128, /* in one frame of at most 256 KB */
-    UNWATCHES_AT_ONCE = 4096,
+    UNWATCHES_AT_ONCE = 2048,
     CLIENTS_AT_ONCE = 64, /* that go on in one turn */
 };
 
@@ -17,8 +17,8 @@ struct waiting {
     struct frontend *fe;
     struct list lists[WAITS];
     struct map asleep; /* those that wait for a poke, by session */
-    uint64_t *unwatch;
-    size_t n_unwatch;
+    uint64_t *unwatch, *gone;
+    size_t n_unwatch, n_gone;
     bool due; /* the next turn is under way */
 };
 
@@ -38,6 +38,7 @@ struct waiting *waiting_new(struct frontend *fe)
     for (size_t i = 0; i < WAITS; i++)
         list_init(&w->lists[i]);
     w->unwatch = mem_alloc(UNWATCHES_AT_ONCE * sizeof *w->unwatch);
+    w->gone = mem_alloc(UNWATCHES_AT_ONCE * sizeof *w->gone);
     return w;
 }
 
@@ -45,6 +46,7 @@ void waiting_free(struct waiting *w)
 {
     map_free(&w->asleep);
     free(w->unwatch);
+    free(w->gone);
     free(w);
 }
 
@@ -78,9 +80,11 @@ static void waiting_unwatch(struct waiting *w)
     Thurn__SessionUnwatch m = THURN__SESSION_UNWATCH__INIT;
     m.sessions = w->unwatch;
     m.n_sessions = w->n_unwatch;
-    if (m.n_sessions)
+    m.gone = w->gone;
+    m.n_gone = w->n_gone;
+    if (m.n_sessions || m.n_gone)
         waiting_tell(w, RPC_SESSION_UNWATCH, &m.base);
-    w->n_unwatch = 0;
+    w->n_unwatch = w->n_gone = 0;
 }
 
 static void waiting_watch(struct waiting *w)
@@ -146,7 +150,7 @@ void waiting_backend_down(struct frontend *fe)
     for (struct client *c; (c = waiting_first(w, WAITS_POKE));)
         client_wait(c, WAITS_WATCH);
     map_free(&w->asleep);
-    w->n_unwatch = 0;
+    w->n_unwatch = w->n_gone = 0;
 }
 
 void waiting_poked(struct frontend *fe, const Thurn__SessionPoke *m)
@@ -188,4 +192,13 @@ void client_wait_no_more(struct client *c)
     }
     list_remove(&c->waiting);
     c->waits = WAITS_NOT;
+}
+
+void client_gone(const struct client *c)
+{
+    struct waiting *w = c->fe->waiting;
+    w->gone[w->n_gone++] = c->session.v;
+    if (w->n_gone == UNWATCHES_AT_ONCE)
+        waiting_unwatch(w);
+    waiting_soon(w);
 }

@@ -194,6 +194,11 @@ static void a_password_is_known_for_a_while_with_its_name_only(void **state)
     login_cache_free(c);
 }
 
+static struct connection_id session(uint64_t n)
+{
+    return (struct connection_id){{n}, (uint32_t)(n % 2)};
+}
+
 static void connections_are_counted_by_account_and_by_address(void **state)
 {
     (void)state;
@@ -201,21 +206,44 @@ static void connections_are_counted_by_account_and_by_address(void **state)
     static const account_id alice = {2}, bob = {3};
     struct connections *c = connections_new();
     struct ip own = {.n = 4, .b = {127, 0, 0, 1}}, none = {.n = 0};
-    assert_int_equal(connections_add(c, &limits, alice, v4(1)).code, E_OK);
-    assert_int_equal(connections_add(c, &limits, alice, v4(2)).code, E_OK);
-    assert_int_equal(connections_add(c, &limits, alice, v4(3)).code, E_LIMIT);
+    assert_int_equal(connections_add(c, &limits, session(1), alice, v4(1)).code, E_OK);
+    assert_int_equal(connections_add(c, &limits, session(2), alice, v4(2)).code, E_OK);
+    assert_int_equal(connections_add(c, &limits, session(2), alice, v4(2)).code, E_OK);
     assert_int_equal(connections_of(c, alice), 2);
-    assert_int_equal(connections_add(c, &limits, bob, v4(1)).code, E_OK);
-    assert_int_equal(connections_add(c, &limits, bob, v4(1)).code, E_OK);
-    connections_remove(c, bob, v4(1));
-    assert_int_equal(connections_add(c, &limits, bob, v4(1)).code, E_OK);
-    connections_remove(c, alice, v4(2));
-    assert_int_equal(connections_add(c, &limits, alice, v4(1)).code,
+    assert_int_equal(connections_add(c, &limits, session(3), alice, v4(3)).code, E_LIMIT);
+    assert_int_equal(connections_add(c, &limits, session(4), bob, v4(1)).code, E_OK);
+    assert_int_equal(connections_add(c, &limits, session(5), bob, v4(1)).code, E_OK);
+    connections_remove(c, session(5));
+    assert_int_equal(connections_add(c, &limits, session(6), bob, v4(1)).code, E_OK);
+    connections_remove(c, session(2));
+    assert_int_equal(connections_add(c, &limits, session(7), alice, v4(1)).code,
                      E_LIMIT); /* three from there */
+    connections_add_always(c, session(8), alice, v4(1));
+    connections_add_always(c, session(9), alice, v4(1));
+    assert_int_equal(connections_of(c, alice), 3);
+    connections_forget(c, 1);
+    assert_int_equal(connections_of(c, alice), 1); /* session 8 */
     for (uint64_t i = 10; i < 20; i++) {
-        assert_int_equal(connections_add(c, &limits, (account_id){i}, own).code, E_OK);
-        assert_int_equal(connections_add(c, &limits, (account_id){i}, none).code, E_OK);
+        assert_int_equal(connections_add(c, &limits, session(i), (account_id){i}, own).code, E_OK);
+        assert_int_equal(connections_add(c, &limits, session(i + 100), (account_id){i}, none).code,
+                         E_OK);
     }
+    connections_free(c);
+}
+
+static void a_client_that_left_while_it_logged_in_is_not_counted(void **state)
+{
+    (void)state;
+    static const struct connection_limits limits = {.account = 2};
+    static const account_id alice = {2};
+    struct connections *c = connections_new();
+    connections_remove(c, session(1));
+    assert_int_equal(connections_add(c, &limits, session(1), alice, v4(1)).code, E_OK);
+    assert_int_equal(connections_of(c, alice), 0);
+    for (uint64_t i = 0; i < 100000; i++)
+        connections_remove(c, session(i));
+    connections_remove(c, session(1)); /* twice is harmless */
+    assert_int_equal(connections_of(c, alice), 0);
     connections_free(c);
 }
 
@@ -234,6 +262,7 @@ int main(void)
         CASE(nothing_is_limited_if_that_is_wanted),
         cmocka_unit_test(a_password_is_known_for_a_while_with_its_name_only),
         cmocka_unit_test(connections_are_counted_by_account_and_by_address),
+        cmocka_unit_test(a_client_that_left_while_it_logged_in_is_not_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

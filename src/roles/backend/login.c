@@ -8,7 +8,7 @@
 enum {
     PER_LANE = 256, /* attempts from one address that wait for a thread */
     PER_NAME = 256, /* the same with one account's name */
-    NICE = 10,
+    NICE = 5, /* a third of the others' share */
 };
 
 /* The attempts from one address that wait for a thread. */

@@ -1,4 +1,4 @@
-/* The command line's requests: domains, accounts, passwords. Everything on the loop's thread. */
+/* The command line's requests: domains, accounts, aliases, passwords, quotas. Everything on the loop's thread. */
 #ifndef THURN_BACKEND_ADMIN_H
 #define THURN_BACKEND_ADMIN_H
 

@@ -422,3 +422,68 @@ struct err snap_uids(struct snap *s, mailbox_id m, msg_uid from, struct arena *a
     free(r.runs);
     return result;
 }
+
+/* ------------------------------------------------------------------------------ first unseen */
+
+static bool entry_is_unseen(const struct entry *e)
+{
+    return !(e->flags & FLAG_SEEN);
+}
+
+/* Of a block, the rows that the overlay does not replace. */
+static struct err block_first_unseen(struct snap *s, struct entries *e, size_t at, uint32_t *out)
+{
+    TRY(entries_block(s, e, at));
+    for (size_t i = 0; i < e->n_block; i++) {
+        uint32_t uid = e->block[i].uid.v;
+        size_t over = entries_over_at(e, uid);
+        bool replaced = over < e->n_over && e->over[over].e.uid.v == uid;
+        if (!replaced && entry_is_unseen(&e->block[i])) {
+            *out = uid;
+            return OK;
+        }
+    }
+    return OK;
+}
+
+/* Of the blocks, as long as they may hold a lower UID than *out. */
+static struct err blocks_first_unseen(struct snap *s, struct entries *e, struct key_walk *walk,
+                                      uint32_t *out)
+{
+    uint32_t known = *out;
+    for (size_t at = 0; at < e->dir.n && e->dir.refs[at].first < known && *out == known; at++) {
+        struct key k;
+        struct str packed;
+        bool unseen;
+        key_of_block(&k, s->account->id, e->id, e->dir.refs[at].base);
+        struct err result = key_walk_get(walk, key_str(&k), &packed);
+        if (result.code == E_NOTFOUND)
+            return err_make(E_CORRUPT, "a block of entries is missing");
+        TRY(result);
+        TRY(block_unpack_unseen(packed, s->account->id, e->id, &unseen));
+        if (!unseen)
+            continue;
+        uint32_t found = UINT32_MAX;
+        TRY(block_first_unseen(s, e, at, &found));
+        *out = MIN(*out, found);
+    }
+    return OK;
+}
+
+struct err snap_first_unseen(struct snap *s, mailbox_id m, msg_uid *out)
+{
+    struct entries *e;
+    TRY(entries_of(s, m, &e));
+    TRY(entries_directory(s, e));
+    TRY(entries_overlay(s, e, 0));
+    uint32_t uid = UINT32_MAX; /* none has it: UIDs end below */
+    for (size_t i = 0; i < e->n_over && uid == UINT32_MAX; i++)
+        if (!e->over[i].dead && entry_is_unseen(&e->over[i].e))
+            uid = e->over[i].e.uid.v;
+    struct key_walk *walk = view_walk(s->view);
+    struct err result = blocks_first_unseen(s, e, walk, &uid);
+    key_walk_free(walk);
+    TRY(result);
+    *out = (msg_uid){uid == UINT32_MAX ? 0 : uid};
+    return OK;
+}

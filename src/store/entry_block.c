@@ -194,6 +194,23 @@ struct err block_unpack_uids(struct str packed, account_id a, mailbox_id m, uint
     return OK;
 }
 
+struct err block_unpack_unseen(struct str packed, account_id a, mailbox_id m, bool *out)
+{
+    struct cur in = cur_of(packed);
+    size_t n = block_unpack_head(&in, a, m), rows = 0;
+    (void)block_column(&in, COL_UID);
+    struct cur column = block_column(&in, COL_FLAGS);
+    bool unseen = false;
+    while (!cur_end(&column)) {
+        unseen |= !(cur_varint(&column) & FLAG_SEEN);
+        rows += (size_t)cur_varint(&column);
+    }
+    if (in.bad || column.bad || rows != n)
+        return err_make(E_CORRUPT, "a block of entries is damaged");
+    *out = unseen;
+    return OK;
+}
+
 /* A directory is format, account, mailbox, folded, count, and for each block the distances base
  * from the last of the block before, first from base, last from first, the count, and how many rows
  * more its listing columns have. */

@@ -149,6 +149,8 @@ MUST_CHECK struct err block_unpack(struct str packed, account_id a, mailbox_id m
 /* The UIDs alone. */
 MUST_CHECK struct err block_unpack_uids(struct str packed, account_id a, mailbox_id m,
                                         uint32_t *out, size_t *out_n);
+/* Whether one of its rows is not \Seen: from its flags alone. */
+MUST_CHECK struct err block_unpack_unseen(struct str packed, account_id a, mailbox_id m, bool *out);
 void directory_pack(struct buf *out, account_id a, mailbox_id m, const struct directory *d);
 /* refs are malloc'd. */
 MUST_CHECK struct err directory_unpack(struct str packed, account_id a, mailbox_id m,

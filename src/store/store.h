@@ -219,6 +219,10 @@ void listing_free(struct listing_column *l);
 MUST_CHECK struct err snap_listing(struct snap *s, mailbox_id m, enum listing_field field,
                                    const struct entry *e, size_t n, struct listing_column *out);
 
+/* The first living entry that is not \Seen; {0} if all are. Where a block of entries has none it is
+ * passed over without being unpacked. */
+MUST_CHECK struct err snap_first_unseen(struct snap *s, mailbox_id m, msg_uid *out);
+
 /* What happened in a mailbox after a modseq, one line per UID with its latest modseq, in the
  * order of modseqs: from the change log. */
 struct change {

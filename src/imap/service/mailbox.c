@@ -16,27 +16,12 @@ static const struct str text_unselectable =
 
 /* The sequence number of the first message that is not \Seen; 0: all are. */
 static struct err first_unseen(struct imap_session *s, struct snap *snap, const Thurn__Mailbox *m,
-                               struct arena *a, uint32_t *out)
+                               uint32_t *out)
 {
-    *out = 0;
-    if (m->unseen == 0)
-        return OK;
-    struct entry *batch = arena_array(a, struct entry, ENTRY_BLOCK);
-    if (!batch)
-        return err_make(E_LIMIT, "no room for entries");
-    uint32_t from = 1;
-    size_t n = ENTRY_BLOCK;
-    while (n == ENTRY_BLOCK) {
-        TRY(snap_entries(snap, s->at.mailbox, (msg_uid){from}, (msg_uid){UINT32_MAX}, batch,
-                         ENTRY_BLOCK, &n));
-        for (size_t i = 0; i < n; i++) {
-            if (!(batch[i].flags & THURN__SYSTEM_FLAG__FLAG_SEEN)) {
-                *out = view_seq(&s->view, batch[i].uid).v;
-                return OK;
-            }
-            from = batch[i].uid.v + 1;
-        }
-    }
+    msg_uid uid = {0};
+    if (m->unseen)
+        TRY(snap_first_unseen(snap, s->at.mailbox, &uid));
+    *out = uid.v ? view_seq(&s->view, uid).v : 0;
     return OK;
 }
 
@@ -56,7 +41,7 @@ static struct err select_open(struct imap_session *s, struct snap *snap, const T
     TRY(snap_uids(snap, s->at.mailbox, (msg_uid){1}, &c->arena, &runs, &n));
     TRY(view_add(&s->view, runs, n));
     TRY(session_claim_recent(s, m->uidnext));
-    TRY(first_unseen(s, snap, m, &c->arena, &answer->first_unseen));
+    TRY(first_unseen(s, snap, m, &answer->first_unseen));
     answer->exists = s->view.count;
     for (size_t i = 0; i < s->recent.n; i++)
         answer->recent += view_count(&s->view, s->recent.runs[i].first,

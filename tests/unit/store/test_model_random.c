@@ -357,6 +357,16 @@ static void same_uids(struct snap *s, const struct ref_box *b, uint32_t from)
     arena_free(&a);
 }
 
+static void same_first_unseen(struct snap *s, const struct ref_box *b)
+{
+    msg_uid uid;
+    uint32_t first = 1;
+    while (first < b->uidnext && (!b->e[first].alive || b->e[first].flags & 1))
+        first++;
+    assert_ok(snap_first_unseen(s, b->id, &uid));
+    assert_int_equal(uid.v, first < b->uidnext ? first : 0);
+}
+
 static void same_changes(struct snap *s, const struct ref_box *b, uint64_t since)
 {
     struct change *c = mem_alloc(LOG_MAX * sizeof *c);
@@ -403,6 +413,7 @@ static void compare(struct ref *r, bool all)
         uint32_t to = all ? UINT32_MAX : from + below(r, 900);
         same_list(r, s, b, from, to, all ? 512 : 1 + below(r, 600));
         same_uids(s, b, from);
+        same_first_unseen(s, b);
         if (all)
             same_changes(s, b, below(r, (uint32_t)snap_modseq(s).v + 1));
     }

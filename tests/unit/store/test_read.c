@@ -163,6 +163,61 @@ static void a_large_damaged_body_fails_with_its_last_piece(void **state)
     assert_err(read_part(h, bad, 0, LARGE), E_CORRUPT);
 }
 
+/* ------------------------------------------------------------------------------ first unseen */
+
+enum { SEEN = 1 };
+
+static uint32_t first_unseen(struct house *h)
+{
+    struct snap *s;
+    msg_uid uid;
+    assert_ok(snap_open(h->alice, &s));
+    assert_ok(snap_first_unseen(s, INBOX, &uid));
+    snap_close(s);
+    return uid.v;
+}
+
+static void mark(struct house *h, uint32_t from, uint32_t to, uint32_t flags)
+{
+    struct txn *t;
+    assert_ok(txn_begin(h->alice, &t));
+    for (uint32_t uid = from; uid <= to; uid++)
+        assert_ok(txn_entry_flags(t, INBOX, (msg_uid){uid}, flags, 0));
+    assert_ok(txn_commit(t));
+}
+
+static void fold(struct house *h)
+{
+    while (account_wants_maintenance(h->alice))
+        assert_ok(account_maintain(h->alice));
+}
+
+static void the_first_unseen_is_found_in_blocks_and_in_what_is_new(void **state)
+{
+    struct house *h = *state;
+    enum { N = 1300 };
+    assert_int_equal(first_unseen(h), 0);
+    for (unsigned i = 0; i < N; i++)
+        (void)deliver(h, INBOX, "x");
+    assert_int_equal(first_unseen(h), 1);
+    fold(h);
+    assert_int_equal(first_unseen(h), 1);
+    mark(h, 1, 600, SEEN);
+    assert_int_equal(first_unseen(h), 601);
+    mark(h, 601, N, SEEN);
+    assert_int_equal(first_unseen(h), 0);
+    fold(h);
+    assert_int_equal(first_unseen(h), 0);
+    mark(h, 1100, 1100, 0);
+    assert_int_equal(first_unseen(h), 1100);
+    mark(h, 700, 1250, 0);
+    fold(h);
+    assert_int_equal(first_unseen(h), 700);
+    mark(h, 700, 1250, SEEN); /* in blocks they are not */
+    (void)deliver(h, INBOX, "y");
+    assert_int_equal(first_unseen(h), N + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +226,8 @@ int main(void)
                                         house_teardown),
         cmocka_unit_test_setup_teardown(a_small_damaged_body_is_noticed_at_any_byte, house_setup,
                                         house_teardown),
+        cmocka_unit_test_setup_teardown(the_first_unseen_is_found_in_blocks_and_in_what_is_new,
+                                        house_setup, house_teardown),
         cmocka_unit_test_setup_teardown(a_large_damaged_body_fails_with_its_last_piece, house_setup,
                                         house_teardown),
     };

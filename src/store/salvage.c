@@ -187,7 +187,7 @@ static void put_mailbox(struct rows *r, const Thurn__Mailbox *from)
 {
     struct buf scratch CLEANUP(buf_free) = {0};
     Thurn__Mailbox pb = *from;
-    pb.exists = pb.unseen = pb.deleted = 0;
+    pb.exists = pb.unseen = pb.deleted = pb.folded = 0;
     pb.bytes = pb.overlay = 0;
     pb.overlay_generation = pb.released = 0;
     struct key k;

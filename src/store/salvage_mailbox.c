@@ -220,14 +220,16 @@ static uint32_t readable_until(struct salvage *s, const Thurn__Mailbox *pb, uint
     return UINT32_MAX;
 }
 
-static struct err finish_chunk(struct chunk *c, const Thurn__Mailbox *pb)
+/* The mailbox as it is told to clients. While messages are still coming it must not look as if
+ * there were none behind the last one: blocks are made up to there. */
+static struct err finish_box(struct salvage *s, struct chunk *c, const Thurn__Mailbox *pb)
 {
-    struct txn_box *b = c->t ? txn_box(c->t, (mailbox_id){pb->id}) : NULL;
-    if (b) {
-        b->pb.uidnext = MAX(pb->uidnext, b->pb.uidnext);
-        b->pb.highest_modseq =
-            MIN(MAX(pb->highest_modseq, b->pb.created_modseq), c->t->head.modseq);
-    }
+    TRY(chunk_begin(s, c));
+    struct txn_box *b = txn_box(c->t, (mailbox_id){pb->id});
+    check(b != NULL); /* salvage has put its record there */
+    b->pb.uidnext = MAX(pb->uidnext, b->pb.uidnext);
+    b->pb.highest_modseq = MIN(MAX(pb->highest_modseq, b->pb.created_modseq), c->t->head.modseq);
+    b->changed = true;
     return chunk_end(c);
 }
 
@@ -250,7 +252,7 @@ static struct err import_all(struct salvage *s, struct chunk *c, const Thurn__Ma
         for (size_t i = 0; i < n; i++) {
             TRY(import(s, c, pb, &entries[i]));
             if (chunk_is_full(c))
-                TRY(finish_chunk(c, pb));
+                TRY(chunk_end(c));
         }
         if (n)
             from = entries[n - 1].uid.v + 1;
@@ -261,7 +263,7 @@ static struct err import_all(struct salvage *s, struct chunk *c, const Thurn__Ma
         from = to + 1;
         to = UINT32_MAX; /* meets the block, and steps over it */
     }
-    return finish_chunk(c, pb);
+    return finish_box(s, c, pb);
 }
 
 struct err salvage_mailbox(struct salvage *s, const Thurn__Mailbox *pb)

@@ -6,9 +6,12 @@ void entries_free(struct entries *e)
 {
     if (!e)
         return;
-    free(e->dir.refs);
-    free(e->over);
-    free(e->block);
+    if (!e->image) {
+        free(e->dir.refs);
+        free(e->over);
+    }
+    image_unref(e->image);
+    free(e->unpacked);
     for (size_t i = 0; i < LISTING_FIELDS; i++) {
         if (e->columns[i])
             listing_free(&e->columns[i]->l);
@@ -17,18 +20,44 @@ void entries_free(struct entries *e)
     free(e);
 }
 
-struct entries *entries_known(struct snap *s, const Thurn__Mailbox *pb)
+/* From now on the image has the directory and the overlay. */
+static void entries_use(struct entries *e, struct image *im)
 {
-    if (s->entries && s->entries->id.v == pb->id)
+    e->image = im;
+    e->dir = im->blocks->dir;
+    e->over = im->over;
+    e->n_over = im->n_over;
+    e->dir_loaded = e->over_loaded = true;
+}
+
+static struct entries *entries_in(struct snap *s, mailbox_id m, struct image_state state)
+{
+    if (s->entries && s->entries->id.v == m.v)
         return s->entries;
     entries_free(s->entries);
     struct entries *e = s->entries = mem_alloc(sizeof *e);
-    e->id.v = pb->id;
-    e->generation = pb->overlay_generation;
-    e->highest_modseq = pb->highest_modseq;
-    e->over_from = (uint64_t)UINT32_MAX + 1;
+    e->id = m;
+    e->state = state;
     e->block_at = SIZE_MAX;
+    struct image *im = image_find(s->account->store->images, s->account->id, m, state);
+    if (im)
+        entries_use(e, im);
     return e;
+}
+
+struct entries *entries_known(struct snap *s, const Thurn__Mailbox *pb)
+{
+    return entries_in(s, (mailbox_id){pb->id}, image_state_of(pb));
+}
+
+/* Keeps what has been read for other readers. */
+static void entries_offer(struct snap *s, struct entries *e)
+{
+    if (e->image || !e->dir_loaded || !e->over_loaded)
+        return;
+    struct image *im = image_new(s->account->id, e->id, e->state, e->dir, e->over, e->n_over);
+    image_offer(s->account->store->images, im);
+    entries_use(e, im);
 }
 
 struct err entries_of(struct snap *s, mailbox_id m, struct entries **out)
@@ -40,9 +69,9 @@ struct err entries_of(struct snap *s, mailbox_id m, struct entries **out)
     struct arena a;
     arena_init(&a, ARENA_OWN);
     Thurn__Mailbox *pb;
-    struct err result = snap_mailbox(s, m, &a, &pb);
+    struct err result = s->box_seen.v == m.v ? OK : snap_mailbox(s, m, &a, &pb);
     if (result.code == E_OK)
-        *out = entries_known(s, pb);
+        *out = entries_in(s, m, s->box_state);
     arena_free(&a);
     return result;
 }
@@ -65,6 +94,7 @@ struct err entries_directory(struct snap *s, struct entries *e)
         result = OK; /* nothing was folded yet */
     arena_free(&a);
     e->dir_loaded = result.code == E_OK;
+    entries_offer(s, e);
     return result;
 }
 
@@ -97,20 +127,20 @@ static bool entries_load_over(struct str key, struct str value, void *arg)
     return true;
 }
 
-struct err entries_overlay(struct snap *s, struct entries *e, uint32_t from)
+struct err entries_overlay(struct snap *s, struct entries *e)
 {
-    if (from >= e->over_from)
+    if (e->over_loaded)
         return OK;
     e->n_over = 0;
-    e->over_from = (uint64_t)UINT32_MAX + 1;
     struct key k, to;
-    key_of_overlay(&to, s->account->id, e->id, e->generation);
-    struct load_over l = {.account = s->account->id, .e = e, .prefix = to.n};
+    key_of_overlay(&k, s->account->id, e->id, e->state.generation);
+    struct load_over l = {.account = s->account->id, .e = e, .prefix = k.n};
+    to = k;
     key_end(&to);
-    key_of_over(&k, s->account->id, e->id, e->generation, (msg_uid){from});
     TRY(view_scan(s->view, key_str(&k), key_str(&to), entries_load_over, &l));
     TRY(l.failed);
-    e->over_from = from;
+    e->over_loaded = true;
+    entries_offer(s, e);
     return OK;
 }
 
@@ -124,29 +154,43 @@ static struct err entries_block_bytes(struct snap *s, struct entries *e, size_t 
                                      : result;
 }
 
+/* Decodes a block, for the image if that keeps it. */
+static struct err entries_unpack(struct snap *s, struct entries *e, size_t at)
+{
+    if (!e->unpacked)
+        e->unpacked = mem_alloc(ENTRY_BLOCK * sizeof *e->unpacked);
+    struct arena a;
+    arena_init(&a, ARENA_OWN);
+    struct str packed;
+    size_t n = 0;
+    struct err result = entries_block_bytes(s, e, at, &a, &packed);
+    if (result.code == E_OK)
+        result = block_unpack(packed, s->account->id, e->id, e->unpacked, &n);
+    arena_free(&a);
+    TRY(result);
+    const struct block_ref *r = &e->dir.refs[at];
+    if (n != r->count || e->unpacked[0].uid.v != r->first || e->unpacked[n - 1].uid.v != r->last)
+        return err_make(E_CORRUPT, "a block of entries differs from its directory");
+    e->block = e->unpacked;
+    if (e->image && image_keeps_decoded(e->image)) {
+        e->block = image_keep_decoded(e->image, at, e->unpacked);
+        e->unpacked = NULL;
+    }
+    return OK;
+}
+
 struct err entries_block(struct snap *s, struct entries *e, size_t at)
 {
     if (e->block_at == at)
         return OK;
     e->block_at = SIZE_MAX;
+    e->n_block = e->dir.refs[at].count;
+    e->block = e->image ? image_decoded(e->image, at) : NULL;
     if (!e->block)
-        e->block = mem_alloc(ENTRY_BLOCK * sizeof *e->block);
-    struct arena a;
-    arena_init(&a, ARENA_OWN);
-    struct str packed;
-    struct err result = entries_block_bytes(s, e, at, &a, &packed);
-    if (result.code == E_OK)
-        result = block_unpack(packed, s->account->id, e->id, e->block, &e->n_block);
-    arena_free(&a);
-    TRY(result);
-    const struct block_ref *r = &e->dir.refs[at];
-    if (e->n_block != r->count || e->block[0].uid.v != r->first ||
-        e->block[e->n_block - 1].uid.v != r->last)
-        return err_make(E_CORRUPT, "a block of entries differs from its directory");
+        TRY(entries_unpack(s, e, at));
     e->block_at = at;
     return OK;
 }
-
 /* ---------------------------------------------------------------------------- searching */
 
 size_t entries_block_of(const struct entries *e, uint32_t uid)
@@ -194,11 +238,11 @@ enum { SINGLES = 16 };
 static struct err entries_find_over(struct snap *s, struct entries *e, msg_uid uid,
                                     struct over *out, bool *found)
 {
-    if (uid.v < e->over_from && e->singles++ < SINGLES) {
+    if (!e->over_loaded && e->singles++ < SINGLES) {
         struct arena a;
         arena_init(&a, ARENA_OWN);
         struct key k;
-        key_of_over(&k, s->account->id, e->id, e->generation, uid);
+        key_of_over(&k, s->account->id, e->id, e->state.generation, uid);
         struct str packed;
         struct err result = view_get(s->view, key_str(&k), &a, &packed);
         *found = result.code == E_OK;
@@ -207,7 +251,7 @@ static struct err entries_find_over(struct snap *s, struct entries *e, msg_uid u
         arena_free(&a);
         return result.code == E_NOTFOUND ? OK : result;
     }
-    TRY(entries_overlay(s, e, uid.v < e->over_from ? 0 : uid.v));
+    TRY(entries_overlay(s, e));
     size_t at = entries_over_at(e, uid.v);
     *found = at < e->n_over && e->over[at].e.uid.v == uid.v;
     if (*found)
@@ -308,7 +352,7 @@ struct err snap_entries(struct snap *s, mailbox_id m, msg_uid from, msg_uid to, 
     struct entries *e;
     TRY(entries_of(s, m, &e));
     TRY(entries_directory(s, e));
-    TRY(entries_overlay(s, e, from.v));
+    TRY(entries_overlay(s, e));
     struct rows rows;
     TRY(rows_begin(s, e, from.v, &rows));
     size_t over = entries_over_at(e, from.v), n = 0;
@@ -381,6 +425,12 @@ static struct err runs_add_block(struct snap *s, struct entries *e, size_t at, u
         runs_add_rows(r, MAX(b->first, from), b->last);
         return OK;
     }
+    const struct entry *rows = e->image ? image_decoded(e->image, at) : NULL;
+    for (size_t i = 0; rows && i < b->count; i++)
+        if (rows[i].uid.v >= from)
+            runs_add_rows(r, rows[i].uid.v, rows[i].uid.v);
+    if (rows)
+        return OK;
     struct arena a;
     arena_init(&a, ARENA_OWN);
     struct str packed;
@@ -402,7 +452,7 @@ struct err snap_uids(struct snap *s, mailbox_id m, msg_uid from, struct arena *a
     struct entries *e;
     TRY(entries_of(s, m, &e));
     TRY(entries_directory(s, e));
-    TRY(entries_overlay(s, e, from.v));
+    TRY(entries_overlay(s, e));
     struct runs r = {.e = e, .over = entries_over_at(e, from.v)};
     struct err result = OK;
     for (size_t at = entries_block_of(e, from.v); at < e->dir.n && result.code == E_OK; at++)
@@ -475,7 +525,7 @@ struct err snap_first_unseen(struct snap *s, mailbox_id m, msg_uid *out)
     struct entries *e;
     TRY(entries_of(s, m, &e));
     TRY(entries_directory(s, e));
-    TRY(entries_overlay(s, e, 0));
+    TRY(entries_overlay(s, e));
     uint32_t uid = UINT32_MAX; /* none has it: UIDs end below */
     for (size_t i = 0; i < e->n_over && uid == UINT32_MAX; i++)
         if (!e->over[i].dead && entry_is_unseen(&e->over[i].e))

@@ -246,7 +246,7 @@ static struct err fold_begin(struct fold *f, struct txn_box *b)
     struct snap *s = txn_snap(f->t);
     f->entries = entries_known(s, &b->pb);
     TRY(entries_directory(s, f->entries));
-    TRY(entries_overlay(s, f->entries, 0));
+    TRY(entries_overlay(s, f->entries));
     fold_collect(f, b);
     f->dir.folded = f->entries->dir.folded;
     return OK;
@@ -307,7 +307,7 @@ struct err txn_fold(struct txn *t, struct txn_box *b, size_t max_blocks)
         fold_overlay(&f, b);
         fold_listing_rows(&f, b);
         fold_directory(&f);
-        b->changed = true;
+        b->changed = b->folded = true;
     }
     fold_free(&f);
     return result;

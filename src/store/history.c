@@ -144,7 +144,7 @@ static struct err walk_since(struct walk *w, struct snap *s, mailbox_id m, modse
 {
     struct entries *e;
     TRY(entries_of(s, m, &e)); /* the mailbox must exist */
-    if (since.v >= e->highest_modseq)
+    if (since.v >= e->state.modseq)
         return OK;
     if (since.v < s->head->history_from)
         return err_make(E_LIMIT, "the change log does not reach back that far");

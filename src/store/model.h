@@ -10,6 +10,7 @@
 
 struct store {
     struct engine *engine;
+    struct images *images;
     void (*changed)(account_id account, modseq at, void *arg);
     void *changed_arg;
     int64_t (*clock)(void);
@@ -98,6 +99,18 @@ struct str row_bytes(ProtobufCBinaryData d);
 ProtobufCBinaryData row_data(struct str s);
 
 struct entries;
+struct images;
+struct pending;
+
+/* What names a state of the entries of a mailbox: both grow. */
+struct image_state {
+    uint64_t modseq; /* HIGHESTMODSEQ */
+    uint32_t generation;
+};
+static inline struct image_state image_state_of(const Thurn__Mailbox *pb)
+{
+    return (struct image_state){pb->highest_modseq, pb->overlay_generation};
+}
 
 /* -- the text of an email (text.c) -- */
 
@@ -119,6 +132,8 @@ struct snap {
     struct arena arena; /* the head */
     const Thurn__AccountHead *head;
     struct entries *entries; /* of the mailbox that was read last */
+    mailbox_id box_seen;     /* whose record was read last, and what it says of its entries */
+    struct image_state box_state;
     struct near_keys emails, bodies;
     uint64_t place_body; /* 0: none */
     Thurn__BodyPlace place;
@@ -220,18 +235,18 @@ struct block_column {
 
 struct entries {
     mailbox_id id;
-    uint32_t generation;     /* of the overlay */
-    uint64_t highest_modseq; /* of the mailbox */
+    struct image_state state;
+    struct image *image; /* or NULL; if there is one, it owns directory and overlay */
     struct directory dir;
     bool dir_loaded;
-    /* All overlay values from over_from on. */
-    struct over *over;
+    struct over *over; /* all overlay values, if over_loaded */
     size_t n_over, cap_over;
-    uint64_t over_from; /* above any UID: nothing loaded yet */
-    unsigned singles;   /* look-ups of single entries so far */
+    bool over_loaded;
+    unsigned singles; /* look-ups of single entries so far */
     /* The block that was decoded last. */
     size_t block_at; /* index in dir; SIZE_MAX: none */
-    struct entry *block;
+    const struct entry *block;
+    struct entry *unpacked; /* what the image does not keep */
     size_t n_block;
     struct block_column *columns[LISTING_FIELDS]; /* read last, or NULL */
 };
@@ -241,7 +256,7 @@ MUST_CHECK struct err entries_of(struct snap *s, mailbox_id m, struct entries **
 /* The same for a mailbox whose record has been read. */
 struct entries *entries_known(struct snap *s, const Thurn__Mailbox *pb);
 MUST_CHECK struct err entries_directory(struct snap *s, struct entries *e);
-MUST_CHECK struct err entries_overlay(struct snap *s, struct entries *e, uint32_t from);
+MUST_CHECK struct err entries_overlay(struct snap *s, struct entries *e);
 MUST_CHECK struct err entries_block(struct snap *s, struct entries *e, size_t at);
 /* The first block whose last UID is not below this one; e->dir.n if there is none. */
 size_t entries_block_of(const struct entries *e, uint32_t uid);
@@ -252,6 +267,53 @@ struct found {
     bool in_block, in_overlay;
 };
 MUST_CHECK struct err entries_find(struct snap *s, mailbox_id m, msg_uid uid, struct found *out);
+
+/* -- images: entries in memory (image.c) -- */
+
+enum { IMAGE_SHARDS = 16 };
+
+struct image_id {
+    uint64_t account, mailbox;
+};
+/* Directory and decoded blocks: shared by the images of states between which nothing was folded. */
+struct image_blocks {
+    atomic_uint refs;
+    struct directory dir;
+    _Atomic(struct entry *)
+        *decoded; /* by index in dir, as far as readers have come; may be NULL */
+};
+struct image {
+    atomic_uint refs;
+    struct image_id id;
+    struct image_state state;
+    struct image_blocks *blocks;
+    struct over *over; /* changed by image_commit only, and only if nobody else has a reference */
+    size_t n_over, cap_over;
+    struct list link;
+    size_t counted; /* bytes, in its shard */
+};
+struct images *images_new(void);
+void images_free(struct images *all);
+/* Takes over what directory and overlay point to. */
+struct image *image_new(account_id account, mailbox_id mailbox, struct image_state state,
+                        struct directory dir, struct over *over, size_t n_over);
+void image_unref(struct image *im);
+/* A reference to the image of this state; NULL if there is none. */
+struct image *image_find(struct images *all, account_id account, mailbox_id mailbox,
+                         struct image_state state);
+/* Keeps it for others, unless there is a newer one. */
+void image_offer(struct images *all, struct image *im);
+void image_drop(struct images *all, account_id account, mailbox_id mailbox);
+/* Brings the image up to date with what a transaction has committed. */
+void image_commit(struct images *all, account_id account, mailbox_id mailbox,
+                  struct image_state before, struct image_state after, const struct pending *p,
+                  size_t n);
+/* A block that has been decoded before; NULL if not. */
+const struct entry *image_decoded(struct image *im, size_t at);
+/* Whether decoded blocks may be kept. */
+bool image_keeps_decoded(const struct image *im);
+/* Keeps the rows, malloc'd, of a block; returns what to use. */
+const struct entry *image_keep_decoded(struct image *im, size_t at, struct entry *rows);
 
 /* -- transactions -- */
 
@@ -267,6 +329,7 @@ struct txn_box {
     bool exists;  /* before or by this transaction, and not deleted since */
     bool deleted; /* by this transaction */
     bool deep;    /* name or keywords have changed */
+    bool folded;  /* entries have gone into blocks */
     bool changed;
     struct str packed;       /* for the account's memory, if deep */
     struct pending *pending; /* ascending UIDs */

@@ -184,14 +184,14 @@ static void step_over(struct salvage *s, const Thurn__Mailbox *pb, uint32_t *fro
         *from = UINT32_MAX;
         return;
     }
-    if (entries_overlay(s->snap, e, *from).code) {
+    if (entries_overlay(s->snap, e).code) {
         salvage_say(s->report,
                     "account %" PRIu64 ", mailbox \"%.*s\": its latest changes cannot be read; "
                     "flags may be older, and expunged messages may be back",
                     s->account.v, STR_FMT(row_bytes(pb->name)));
         s->damaged = true;
         e->n_over = 0;
-        e->over_from = 0;
+        e->over_loaded = true;
         return;
     }
     for (size_t i = 0; i < e->dir.n; i++) {

@@ -124,6 +124,7 @@ struct err salvage_open(struct salvage_source *s, struct str dir,
     struct engine_options o = {.dir = dir, .read_only = true};
     TRY(engine_new(&o, &s->e, explain));
     s->store.engine = s->e;
+    s->store.images = images_new();
     check(pthread_mutex_init(&s->store.lock, NULL) == 0);
     struct err err = identify(s, &all, explain);
     if (!err.code)
@@ -141,6 +142,7 @@ struct err salvage_open(struct salvage_source *s, struct str dir,
 void salvage_close(struct salvage_source *s)
 {
     engine_close(s->e);
+    images_free(s->store.images);
     pthread_mutex_destroy(&s->store.lock);
     free(s->bodies);
     *s = (struct salvage_source){0};

@@ -74,6 +74,8 @@ struct err snap_mailbox(struct snap *s, mailbox_id id, struct arena *a, Thurn__M
     TRY(row_get(s->view, &k, &thurn__mailbox__descriptor, s->account->id, a, &m));
     if (m->id != id.v)
         return err_make(E_CORRUPT, "a mailbox record stands under another id");
+    s->box_seen = id;
+    s->box_state = image_state_of(m);
     *out = m;
     return OK;
 }

@@ -11,6 +11,7 @@ struct err store_open(const struct store_options *o, struct store **out, struct 
     TRY(engine_open(&eo, &engine, explain));
     struct store *s = mem_alloc(sizeof *s);
     s->engine = engine;
+    s->images = images_new();
     s->clock = o->clock;
     store_set_history(s, o->history);
     s->changed = o->changed;
@@ -26,6 +27,7 @@ void store_close(struct store *s)
         return;
     check(s->accounts.n == 0);
     engine_close(s->engine);
+    images_free(s->images);
     map_free(&s->accounts);
     pthread_mutex_destroy(&s->lock);
     free(s);

@@ -230,12 +230,26 @@ static struct err txn_write(struct txn *t)
     return buf_err(&t->commit.batch.ops);
 }
 
+/* The entries of a mailbox as readers keep them in memory. */
+static void txn_publish_entries(struct txn *t, const struct txn_box *b)
+{
+    struct images *all = t->account->store->images;
+    mailbox_id id = {b->pb.id};
+    const struct box *before = account_box(t->account, id);
+    if (b->deleted || b->folded || !before)
+        image_drop(all, t->account->id, id);
+    else if (b->n)
+        image_commit(all, t->account->id, id, image_state_of(&before->pb), image_state_of(&b->pb),
+                     b->pending, b->n);
+}
+
 /* Makes what is committed the account's state in memory. */
 static void txn_publish(struct txn *t)
 {
     struct account *a = t->account;
     for (size_t i = 0; i < t->n_boxes; i++) {
         struct txn_box *b = t->boxes[i];
+        txn_publish_entries(t, b);
         if (b->deleted)
             account_box_drop(a, (mailbox_id){b->pb.id});
         else if (b->changed || b->n)

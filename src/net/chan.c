@@ -29,6 +29,7 @@ struct chan {
     struct outq out;
     bool broken; /* nothing can be sent any more */
     bool above;  /* the backlog has been at CHAN_LOW or more */
+    bool collecting;
     struct err send_err;
     atomic_size_t backlog; /* out.n, for reading without the lock */
 };
@@ -310,18 +311,18 @@ static struct err chan_send_locked(struct chan *c, const struct frame_head *h,
                                    const ProtobufCMessage *message, struct str raw, int fd,
                                    bool *kick)
 {
-    bool on_loop = loop_is_current(c->loop);
+    bool collect = loop_is_current(c->loop) || c->collecting;
     bool was_blocked = c->out.blocked;
     chan_put(c, h, message, fd);
     struct err e = OK;
-    if (!was_blocked && (!on_loop || c->out.n + raw.n >= CHAN_COLLECT))
+    if (!was_blocked && (!collect || c->out.n + raw.n >= CHAN_COLLECT))
         e = chan_push(c, &raw);
     if (raw.n)
         memcpy(outq_add(&c->out, raw.n, -1), raw.p, raw.n);
     atomic_store(&c->backlog, c->out.n);
     if (c->out.n >= CHAN_LOW)
         c->above = true;
-    *kick = e.code != E_OK || (c->out.n > 0 && !was_blocked);
+    *kick = e.code != E_OK || (c->out.n > 0 && !was_blocked && (!c->collecting || c->out.blocked));
     return e;
 }
 
@@ -355,6 +356,19 @@ struct err chan_send(struct chan *c, uint16_t type, uint32_t serial,
     else if (kick)
         loop_kick(c->loop, &c->kick);
     return e;
+}
+
+void chan_collect(struct chan *c, bool on)
+{
+    struct str none = {0};
+    bool kick = false;
+    (void)pthread_mutex_lock(&c->lock);
+    c->collecting = on;
+    if (!on && c->out.n && !c->out.blocked && !c->broken)
+        kick = chan_push(c, &none).code != E_OK || c->out.n > 0;
+    (void)pthread_mutex_unlock(&c->lock);
+    if (kick)
+        loop_kick(c->loop, &c->kick);
 }
 
 size_t chan_backlog(const struct chan *c)

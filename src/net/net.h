@@ -210,6 +210,10 @@ void chan_free(struct chan *c);
  * until the loop's turn ends or 64 KB are waiting. */
 MUST_CHECK struct err chan_send(struct chan *c, uint16_t type, uint32_t serial,
                                 const ProtobufCMessage *message, struct str raw, int fd);
+/* Begins and ends a run of frames from one other thread than the loop's, which are collected in the
+ * same way: one call to the system, and one waking of the other side, for a whole answer. Between
+ * the two only this thread sends. */
+void chan_collect(struct chan *c, bool on);
 /* Bytes queued and not yet taken by the kernel. From any thread. */
 size_t chan_backlog(const struct chan *c);
 /* The state against which the rules are checked; exactly one bit. */

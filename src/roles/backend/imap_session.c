@@ -119,8 +119,10 @@ static enum imap_run request_slice(struct imap_client *c)
     }
     const struct imap_scanned scanned = append_result(&c->append);
     log_context(c->s.id, (struct str){NULL, 0});
+    chan_collect(c->s.chan, true);
     enum imap_run ran =
         imap_session_run(c->imap, c->f, c->needs == IMAP_NEEDS_SCAN ? &scanned : NULL);
+    chan_collect(c->s.chan, false);
     log_context((session_id){0}, (struct str){NULL, 0});
     return ran;
 }

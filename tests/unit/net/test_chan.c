@@ -517,6 +517,53 @@ static void frames_of_two_threads_keep_their_order(void **state)
     side_shut(&a);
 }
 
+static void collected_frames_leave_together(void **state)
+{
+    struct world *w = *state;
+    struct side a;
+    int peer = w->fds[0];
+    struct chan *c = w->b.chan;
+    uint8_t byte;
+    chan_collect(c, true);
+    for (uint32_t i = 1; i <= 3; i++)
+        assert_int_equal(chan_send(c, RPC_PROBE, i, NULL, (struct str){0}, -1).code, E_OK);
+    assert_int_equal(recv(peer, &byte, 1, MSG_PEEK | MSG_DONTWAIT), -1);
+    chan_collect(c, false);
+    assert_int_equal(chan_backlog(c), 0);
+    side_open(&a, w->loop, peer);
+    w->fds[0] = -1;
+    await(&a, 3);
+    assert_false(a.out_of_order);
+    side_shut(&a);
+}
+
+/* As a worker does it that answers with more than the socket takes. */
+static void *send_collected(void *arg)
+{
+    struct sender *s = arg;
+    chan_collect(s->chan, true);
+    (void)send_many(s);
+    chan_collect(s->chan, false);
+    return NULL;
+}
+
+static void collected_frames_that_do_not_fit_follow(void **state)
+{
+    struct world *w = *state;
+    struct side a;
+    side_open(&a, w->loop, w->fds[0]);
+    w->fds[0] = -1;
+    struct sender s = {.chan = a.chan, .number = 1};
+    assert_int_equal(pthread_create(&s.thread, NULL, send_collected, &s), 0);
+    assert_int_equal(pthread_join(s.thread, NULL), 0); /* nobody has read yet */
+    assert_true(chan_backlog(a.chan) > 0);
+    await(&w->b, PER_THREAD);
+    assert_false(w->b.out_of_order);
+    run_until(w->loop, side_has_drained, &a);
+    assert_int_equal(chan_backlog(a.chan), 0);
+    side_shut(&a);
+}
+
 struct asked {
     int fd;
     size_t answers;
@@ -585,6 +632,8 @@ int main(void)
         T(a_full_socket_queues_and_tells_when_it_drains),
         T(a_descriptor_that_had_to_wait_still_comes_with_its_frame),
         T(frames_of_two_threads_keep_their_order),
+        T(collected_frames_leave_together),
+        T(collected_frames_that_do_not_fit_follow),
         T(a_question_gets_all_its_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

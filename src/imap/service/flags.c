@@ -30,6 +30,7 @@ static bool storing_begin(struct imap_session *s, const Thurn__ImapStore *store)
     struct command *c = &s->cmd;
     if (store->conditional)
         session_enable_condstore(s);
+    c->own_keywords = store->flags && store->flags->n_keywords;
     struct storing *st = arena_new(&c->arena, struct storing);
     if (st && !command_set(s, store->set, &st->set))
         return false;

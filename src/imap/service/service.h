@@ -55,6 +55,7 @@ struct command {
     size_t slice_sent;  /* bytes */
     /* Transactions of this request whose flag changes the client knows already. */
     struct modseq_list own;
+    bool own_keywords; /* which may have come with keywords that the mailbox did not have */
     Thurn__Status status;
     Thurn__ImapDone done;
     /* What was done of it before the backend died; NULL: nothing. */

@@ -418,10 +418,26 @@ static struct err tell_some(struct imap_session *s, uint32_t serial, struct snap
     return e;
 }
 
+/* Whether all that has happened since the client was last told was changes of flags by this very
+ * command, which has told them. Then it is up to date without a look at the mailbox. */
+static bool tell_only_own(struct imap_session *s)
+{
+    const struct modseq_list *own = &s->cmd.own;
+    uint64_t told = s->at.flags_at.v, now = told + own->n;
+    if (own->n == 0 || s->cmd.own_keywords || s->at.expunged_at.v != told ||
+        own->items[0].v != told + 1 || own->items[own->n - 1].v != now ||
+        account_modseq(s->account).v != now)
+        return false;
+    s->at.flags_at.v = s->at.expunged_at.v = now;
+    return true;
+}
+
 struct err session_tell(struct imap_session *s, uint32_t serial, bool expunges)
 {
     if (s->state != SELECTED || (account_modseq(s->account).v <= s->at.flags_at.v &&
                                  !(expunges && s->at.expunged_at.v < s->at.flags_at.v)))
+        return OK;
+    if (tell_only_own(s))
         return OK;
     struct snap *snap;
     TRY(snap_open(s->account, &snap));

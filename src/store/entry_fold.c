@@ -26,7 +26,7 @@ struct fold {
     size_t n_rows, cap_rows;
     /* All rows are of this one block of before: its listing columns have them. */
     const struct block_ref *only;
-    struct listing_column listing;
+    struct listing_column *listing; /* LISTING_FIELDS; NULL until it is needed */
 };
 
 static void fold_free(struct fold *f)
@@ -34,7 +34,9 @@ static void fold_free(struct fold *f)
     free(f->items);
     free(f->dir.refs);
     free(f->rows);
-    listing_free(&f->listing);
+    for (size_t i = 0; f->listing && i < LISTING_FIELDS; i++)
+        listing_free(&f->listing[i]);
+    free(f->listing);
 }
 
 /* The stored overlay and the pending changes as one list; of both for a UID, the pending one. */
@@ -114,11 +116,12 @@ static struct err fold_columns(struct fold *f, const struct entry *rows, size_t 
     struct buf column CLEANUP(buf_free) = {0};
     for (size_t i = 0; i < n; i++)
         uids[i] = rows[i].uid.v;
+    if (!f->listing)
+        f->listing = mem_alloc(LISTING_FIELDS * sizeof *f->listing);
+    TRY(listing_read(f->t->snap, f->entries, 0, LISTING_FIELDS, rows, n, &pending, f->listing));
     for (uint32_t i = 0; i < LISTING_FIELDS; i++) {
-        enum listing_field field = (enum listing_field)i;
-        TRY(listing_read(f->t->snap, f->entries, field, rows, n, &pending, &f->listing));
         buf_clear(&column);
-        listing_pack(&column, account, f->id, field, uids, &f->listing);
+        listing_pack(&column, account, f->id, (enum listing_field)i, uids, &f->listing[i]);
         struct key k;
         key_of_listing(&k, account, f->id, i + 1, base);
         batch_put(&f->t->commit.batch, key_str(&k), buf_str(&column));

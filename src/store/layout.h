@@ -78,7 +78,7 @@ enum {
     MAILBOX_NAME_MAX = 1000, /* bytes */
     FREE_KEY_MAX = 1024,
     OVERLAY_FOLD = 512,  /* entries outside the blocks from which on folding is worth it */
-    LISTING_FOLD = 128,  /* new messages from which on it is, as their listing fields stand apart */
+    LISTING_FOLD = 256,  /* new messages from which on it is, as their listing fields stand apart */
     OVERLAY_MAX = 4096,  /* beyond this a commit folds by itself, so that readers stay quick */
     FOLD_BLOCKS = 64,    /* old blocks that one piece of maintenance rewrites at most */
     CHANGES_CHUNK = 1024 /* lines in one value of the change log */

@@ -168,7 +168,8 @@ void listing_of_record(struct str record, struct buf *out)
 struct listing_reading {
     struct snap *s;
     struct entries *e;
-    enum listing_field field;
+    enum listing_field first; /* of so many fields, each with its column in `out` */
+    size_t n_fields;
     const struct entry *rows;
     size_t n, at; /* at: the first that `out` does not have yet */
     const struct listing_pending *pending;
@@ -196,7 +197,8 @@ static void listing_copy(struct listing_column *out, const struct listing_column
 }
 
 /* The rows of one block, as far as they are wanted. */
-static void reading_merge(struct listing_reading *r, const struct block_column *c, uint32_t last)
+static void reading_merge(struct listing_reading *r, const struct block_column *c, uint32_t last,
+                          struct listing_column *out)
 {
     size_t i = 0;
     while (r->at < r->n && r->rows[r->at].uid.v <= last) {
@@ -207,14 +209,15 @@ static void reading_merge(struct listing_reading *r, const struct block_column *
                c->uids[i + run] == r->rows[r->at + run].uid.v)
             run++;
         if (run)
-            listing_copy(r->out, &c->l, i, run);
+            listing_copy(out, &c->l, i, run);
         else
-            listing_add(r->out, &listing_unknown);
+            listing_add(out, &listing_unknown);
         r->at += MAX(run, (size_t)1);
     }
 }
 
-static struct err column_load(struct listing_reading *r, uint32_t base, struct block_column *c)
+static struct err column_load(struct listing_reading *r, enum listing_field field, uint32_t base,
+                              struct block_column *c)
 {
     if (c->base == base)
         return OK;
@@ -222,13 +225,13 @@ static struct err column_load(struct listing_reading *r, uint32_t base, struct b
     arena_init(&a, ARENA_OWN);
     account_id account = r->s->account->id;
     struct key k;
-    key_of_listing(&k, account, r->e->id, (uint32_t)r->field + 1, base);
+    key_of_listing(&k, account, r->e->id, (uint32_t)field + 1, base);
     struct str packed;
     struct err e = view_get(r->s->view, key_str(&k), &a, &packed);
     listing_clear(&c->l);
     c->base = 0;
     if (e.code == E_OK)
-        e = listing_unpack(packed, account, r->e->id, r->field, c->uids, &c->l);
+        e = listing_unpack(packed, account, r->e->id, field, c->uids, &c->l);
     if (e.code == E_OK)
         c->base = base;
     return e.code == E_NOTFOUND ? OK : e;
@@ -241,17 +244,27 @@ static struct block_column *column_of(struct entries *e, enum listing_field fiel
     return e->columns[field];
 }
 
-static struct err reading_blocks(struct listing_reading *r)
+/* What is in blocks, of one field. */
+static struct err reading_blocks(struct listing_reading *r, enum listing_field field,
+                                 struct listing_column *out)
 {
-    struct block_column *c = column_of(r->e, r->field);
-    while (r->at < r->n && r->rows[r->at].uid.v <= r->e->dir.folded) {
+    struct block_column *c = column_of(r->e, field);
+    for (r->at = 0; r->at < r->n && r->rows[r->at].uid.v <= r->e->dir.folded;) {
         size_t at = entries_block_of(r->e, r->rows[r->at].uid.v);
         if (at == r->e->dir.n)
             return err_make(E_CORRUPT, "an entry is in no block");
-        TRY(column_load(r, r->e->dir.refs[at].base, c));
-        reading_merge(r, c, r->e->dir.refs[at].last);
+        TRY(column_load(r, field, r->e->dir.refs[at].base, c));
+        reading_merge(r, c, r->e->dir.refs[at].last, out);
     }
     return OK;
+}
+
+/* The row at r->at, of all fields; NULL: not known. */
+static void reading_add(struct listing_reading *r, const struct listing_row *fields)
+{
+    for (size_t i = 0; i < r->n_fields; i++)
+        listing_add(&r->out[i], fields ? &fields[r->first + i] : &listing_unknown);
+    r->at++;
 }
 
 static struct err reading_pending(struct listing_reading *r)
@@ -259,12 +272,11 @@ static struct err reading_pending(struct listing_reading *r)
     struct str row;
     struct listing_row fields[LISTING_FIELDS];
     if (!r->pending || !r->pending->find(r->rows[r->at].uid, &row, r->pending->arg)) {
-        listing_add(r->out, &listing_unknown);
-    } else {
-        TRY(listing_row_unpack(row, fields));
-        listing_add(r->out, &fields[r->field]);
+        reading_add(r, NULL);
+        return OK;
     }
-    r->at++;
+    TRY(listing_row_unpack(row, fields));
+    reading_add(r, fields);
     return OK;
 }
 
@@ -282,8 +294,7 @@ static bool reading_value(struct str key, struct str value, void *arg)
     if (r->failed.code == E_OK && r->at < r->n && r->rows[r->at].uid.v == uid) {
         r->failed = listing_value_unpack(value, r->s->account->id, fields);
         if (r->failed.code == E_OK)
-            listing_add(r->out, &fields[r->field]);
-        r->at++;
+            reading_add(r, fields);
     }
     return r->failed.code == E_OK && r->at < r->n;
 }
@@ -303,18 +314,28 @@ static struct err reading_rows(struct listing_reading *r)
     return r->failed;
 }
 
-struct err listing_read(struct snap *s, struct entries *e, enum listing_field field,
-                        const struct entry *rows, size_t n, const struct listing_pending *pending,
-                        struct listing_column *out)
+struct err listing_read(struct snap *s, struct entries *e, enum listing_field first,
+                        size_t n_fields, const struct entry *rows, size_t n,
+                        const struct listing_pending *pending, struct listing_column *out)
 {
-    check(n <= ENTRY_BLOCK);
-    struct listing_reading r = {
-        .s = s, .e = e, .field = field, .rows = rows, .n = n, .pending = pending, .out = out};
-    listing_clear(out);
+    check(n <= ENTRY_BLOCK && first + n_fields <= LISTING_FIELDS);
+    struct listing_reading r = {.s = s,
+                                .e = e,
+                                .first = first,
+                                .n_fields = n_fields,
+                                .rows = rows,
+                                .n = n,
+                                .pending = pending,
+                                .out = out};
     TRY(entries_directory(s, e));
-    TRY(reading_blocks(&r));
+    for (size_t i = 0; i < n_fields; i++) {
+        listing_clear(&out[i]);
+        TRY(reading_blocks(&r, (enum listing_field)(first + i), &out[i]));
+    }
     TRY(reading_rows(&r));
-    return buf_err(&out->text);
+    for (size_t i = 0; i < n_fields; i++)
+        TRY(buf_err(&out[i].text));
+    return OK;
 }
 
 struct err snap_listing(struct snap *s, mailbox_id m, enum listing_field field,
@@ -322,5 +343,5 @@ struct err snap_listing(struct snap *s, mailbox_id m, enum listing_field field,
 {
     struct entries *entries;
     TRY(entries_of(s, m, &entries));
-    return listing_read(s, entries, field, e, n, NULL, out);
+    return listing_read(s, entries, field, 1, e, n, NULL, out);
 }

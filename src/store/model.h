@@ -218,9 +218,10 @@ struct listing_pending {
     bool (*find)(msg_uid uid, struct str *out_row, void *arg);
     void *arg;
 };
-/* As snap_listing; `pending` may be NULL and is asked for UIDs that the snapshot does not have. */
-MUST_CHECK struct err listing_read(struct snap *s, struct entries *e, enum listing_field field,
-                                   const struct entry *rows, size_t n,
+/* As snap_listing, of `n_fields` fields from `first` on, each into its own column; `pending` may be
+ * NULL and is asked for UIDs that the snapshot does not have. */
+MUST_CHECK struct err listing_read(struct snap *s, struct entries *e, enum listing_field first,
+                                   size_t n_fields, const struct entry *rows, size_t n,
                                    const struct listing_pending *pending,
                                    struct listing_column *out);
 

@@ -162,8 +162,7 @@ void imap_print_capability(struct buf *out, const struct imap_situation *s);
 /* The keywords of the selected mailbox as last told: bit positions of rows mean these. Begin with
  * {0}. */
 struct imap_view_names {
-    struct arena arena;
-    struct str *names;
+    struct str *names; /* malloc'd, with the text behind them */
     size_t n;
     bool read_only; /* set by the caller: PERMANENTFLAGS are not told again */
 };

@@ -79,7 +79,7 @@ static bool resume_is_sound(const Thurn__ImapResume *r)
     if (r->account == 0)
         return false;
     if (r->mailbox == 0)
-        return true;
+        return r->n_recent == 0;
     uint32_t behind = 0; /* ranges of \Recent ones ascend */
     for (size_t i = 0; i < r->n_recent; i++) {
         if (r->recent[i]->first <= behind || r->recent[i]->last < r->recent[i]->first)
@@ -148,12 +148,6 @@ static void dead_add(const struct entry *e, modseq gone_at, void *arg)
         d->cap = cap;
     }
     d->uids[d->n++] = e->uid.v;
-}
-
-static int uid_cmp(const void *a, const void *b)
-{
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
 }
 
 /* Both in the order of their UIDs; what is not below uidnext is left out. */

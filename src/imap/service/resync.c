@@ -13,12 +13,6 @@ enum {
 /* ------------------------------------------------------------------------------------ what is gone
  */
 
-static int uid_cmp(const void *a, const void *b)
-{
-    const uint32_t *x = a, *y = b;
-    return *x < *y ? -1 : *x > *y;
-}
-
 /* What of the set is not there: right whatever the log has kept, but longer to tell. */
 static struct err vanished_gaps(const struct view *v, const struct uid_set *set, struct arena *a,
                                 struct num_list *out)

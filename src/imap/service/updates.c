@@ -39,12 +39,6 @@ struct err session_mailbox(struct imap_session *s, struct snap *snap, struct are
     return OK;
 }
 
-static int uid_cmp(const void *a, const void *b)
-{
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 static int entry_cmp(const void *a, const void *b)
 {
     const struct entry *x = a, *y = b;

@@ -69,6 +69,12 @@ struct err view_remove(struct view *v, const uint32_t *uids, size_t n)
     return OK;
 }
 
+int uid_cmp(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
 /* How many runs begin at or below the UID. */
 static size_t view_runs_from(const struct view *v, uint32_t uid)
 {

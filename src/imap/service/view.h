@@ -23,6 +23,8 @@ void view_free(struct view *v);
 MUST_CHECK struct err view_add(struct view *v, const struct uid_run *runs, size_t n);
 /* Takes out UIDs, ascending, all of them in the view. E_LIMIT without memory. */
 MUST_CHECK struct err view_remove(struct view *v, const uint32_t *uids, size_t n);
+/* For qsort of UIDs. */
+int uid_cmp(const void *a, const void *b);
 /* The sequence number of a UID; 0 if it is not in the view. */
 msg_seq view_seq(const struct view *v, msg_uid uid);
 /* The UID of a sequence number from 1 to count. */

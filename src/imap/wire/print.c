@@ -1,7 +1,7 @@
 /* The untagged answers, but for FETCH. */
 #include "imap/wire/wire.h"
 
-enum { KEYWORDS_MAX = 64, NAMES_BUDGET = 128 * 1024 };
+enum { KEYWORDS_MAX = 64 };
 
 static const char CRLF[] = "\r\n";
 
@@ -25,17 +25,28 @@ static void print_mailbox(struct buf *out, struct str utf8)
 
 void imap_names_set(struct imap_view_names *v, const ProtobufCBinaryData *names, size_t n)
 {
-    arena_free(&v->arena);
-    arena_init(&v->arena, NAMES_BUDGET);
-    v->n = 0;
-    v->names = arena_array(&v->arena, struct str, KEYWORDS_MAX);
-    for (size_t i = 0; v->names && i < MIN(n, (size_t)KEYWORDS_MAX); i++)
-        v->names[v->n++] = str_dup(&v->arena, pb_str(names[i]));
+    size_t kept = MIN(n, (size_t)KEYWORDS_MAX), bytes = 0;
+    free(v->names);
+    v->names = NULL;
+    v->n = kept;
+    if (kept == 0)
+        return;
+    for (size_t i = 0; i < kept; i++)
+        bytes += names[i].len;
+    v->names = mem_alloc(kept * sizeof *v->names + bytes);
+    uint8_t *text = (uint8_t *)(v->names + kept);
+    for (size_t i = 0; i < kept; i++) {
+        struct str name = pb_str(names[i]);
+        if (name.n)
+            memcpy(text, name.p, name.n);
+        v->names[i] = str_of(text, name.n);
+        text += name.n;
+    }
 }
 
 void imap_names_free(struct imap_view_names *v)
 {
-    arena_free(&v->arena);
+    free(v->names);
     *v = (struct imap_view_names){0};
 }
 

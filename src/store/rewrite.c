@@ -53,18 +53,16 @@ static struct err count_bodies(struct engine *e, uint64_t number, uint64_t size,
     uint8_t bytes[RECORD_HEADER];
     struct segment_file *f;
     TRY(segment_file_get(e, number, &f));
-    struct err err = OK;
     uint64_t at = SEGMENT_HEADER, bodies = 0;
-    while (!err.code && at < size && size - at >= GROUP_HEADER) {
+    while (at < size && size - at >= GROUP_HEADER) {
         struct group_header g;
         struct record_header r;
         size_t n = (size_t)MIN(size - at, (uint64_t)sizeof bytes);
-        err = disk_read(e->disk, f->fd, bytes, n, at);
-        if (err.code)
+        if (disk_read(e->disk, f->fd, bytes, n, at).code)
             break;
         if (!group_header_get(str_of(bytes, n), &g).code) {
             at += GROUP_HEADER;
-        } else if (!record_header_get(str_of(bytes, n), &r).code) {
+        } else if (!record_header_get(str_of(bytes, n), &r).code && r.stored < size - at) {
             bodies += r.kind == RECORD_BODY ? record_size(r.stored) : 0;
             at += record_size(r.stored);
         } else {
@@ -73,7 +71,7 @@ static struct err count_bodies(struct engine *e, uint64_t number, uint64_t size,
     }
     segment_file_put(e, f);
     *out = bodies;
-    return err;
+    return OK;
 }
 
 static struct err look_at(struct engine *e, struct known_segment *s)
@@ -143,7 +141,8 @@ struct piece {
     struct moving_owner *owners;
     size_t n_owners, cap_owners;
     struct buf keys;
-    bool owned; /* retiring: somebody owns something there */
+    bool damaged; /* a body cannot be read */
+    bool owned;   /* retiring: somebody owns something there */
 };
 
 static bool collect_owner(const struct owner *o, void *arg)
@@ -171,7 +170,8 @@ static struct err read_bodies(struct piece *p)
     for (size_t i = 0; i < p->n; i++) {
         struct moving *m = &p->m[i];
         struct err err = segment_body_load(p->e, p->segment, m->offset, m->length, &m->bytes);
-        if (err.code == E_CORRUPT)
+        p->damaged = err.code == E_CORRUPT || err.sys == EIO;
+        if (p->damaged)
             log_error("store.body.damaged", LF_U64("segment", p->segment),
                       LF_U64("offset", m->offset), LF_ERR(err));
         TRY(err);
@@ -270,15 +270,16 @@ static struct err retire(struct engine *e, struct known_segment *s)
     p->e = e;
     p->segment = s->number;
     struct err err = piece_commit(p, prepare_retire);
-    bool owned = p->owned;
+    bool owned = p->owned; /* by copies of bodies that nobody owned when the piece was made */
     piece_free(p);
-    if (err.code || owned) { /* by copies of bodies that nobody owned when the piece was made */
+    if (!err.code && !owned)
+        err = index_flush_now(e->index);
+    if (err.code || owned) { /* another time */
         s->looked_at = false;
         segment_table_change(e, s);
         return err;
     }
     s->retired = true;
-    TRY(index_flush_now(e->index));
     s->retired_at = atomic_load(&e->epoch);
     segment_table_change(e, s);
     atomic_fetch_add(&e->to_remove, 1);
@@ -342,10 +343,10 @@ static struct err rewrite_piece(struct engine *e, uint64_t *out_copied)
     p->e = e;
     p->segment = r->segment.number;
     struct err err = move_piece(p, &r->next);
-    bool last = p->n == 0;
+    bool last = p->n == 0, damaged = p->damaged;
     *out_copied = p->bytes;
     piece_free(p);
-    if (err.code == E_CORRUPT) { /* stays, with what is damaged and what is not */
+    if (damaged) { /* stays, with what is damaged and what is not */
         r->segment.damaged = true;
         segment_table_change(e, &r->segment);
     }

@@ -115,11 +115,13 @@ static struct err take_group(struct log_reader *r, struct group *g)
     return index_commit(r->s->e->index, &r->applied);
 }
 
-/* Records of a group that as a whole does not count: each that is whole by itself. */
-static struct err take_records(struct log_reader *r, uint64_t at, const struct group_header *h)
+/* Records of a group that as a whole does not count: each that is whole by itself. Its sequence
+ * number may be what is damaged, so its place says whether the index holds it. */
+static struct err take_records(struct log_reader *r, uint64_t at, uint64_t end)
 {
-    uint64_t end = at + h->length;
-    bool newer = h->sequence > r->applied.sequence;
+    uint64_t segment = r->segment->number;
+    bool newer =
+        segment > r->applied.segment || (segment == r->applied.segment && at >= r->applied.offset);
     for (uint64_t i = at + GROUP_HEADER; end - i >= RECORD_HEADER && i < end;) {
         struct record rec = {.offset = i};
         struct str bytes = str_sub(buf_str(&r->bytes), (size_t)i, (size_t)end);
@@ -137,7 +139,7 @@ static struct err take_records(struct log_reader *r, uint64_t at, const struct g
     }
     if (!newer)
         return OK;
-    r->applied = (struct applied){r->segment->number, end, h->sequence};
+    r->applied = (struct applied){segment, end, r->applied.sequence};
     return index_commit(r->s->e->index, &r->applied);
 }
 
@@ -181,7 +183,7 @@ static struct err read_groups(struct log_reader *r)
             damaged(r, at, "a group of changes is damaged");
         told = true;
         if (!group_header_get(rest, &h).code && h.length <= rest.n) {
-            TRY(take_records(r, at, &h));
+            TRY(take_records(r, at, at + h.length));
             at += h.length;
         } else {
             at = next_magic(r, at);

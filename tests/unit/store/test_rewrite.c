@@ -300,11 +300,71 @@ static void what_is_damaged_is_not_copied_and_stays(void **state)
     while (worked)
         (void)!engine_rewrite(r->e, &worked).code;
     uint8_t byte, hash[SHA256_LEN];
-    assert_ok(
-        engine_body_read(r->e, place, 0, &byte, 1, hash)); /* it is all there, for who can mend it */
+    assert_ok(engine_body_read(r->e, place, 0, &byte, 1,
+                               hash)); /* it is all there, for who can mend it */
     thurn__body_place__free_unpacked(place, NULL);
     for (uint32_t n = 16; n < BODIES; n += 8)
         assert_true(body_is(r->e, key_n(n), bytes_n(n, BYTES)));
+}
+
+/* A disk with a bad sector. */
+struct bad_disk {
+    struct store_disk ops; /* first member */
+    char segment[20];      /* ending of the path */
+    uint64_t at;
+};
+
+static ssize_t bad_pread(const struct store_disk *d, int fd, void *p, size_t n, uint64_t at)
+{
+    const struct bad_disk *b = (const void *)d;
+    char link[40], path[400];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path);
+    if (at <= b->at && b->at - at < n &&
+        str_ends(str_of((const uint8_t *)path, (size_t)MAX(length, 0)), str_c(b->segment))) {
+        errno = EIO;
+        return -1;
+    }
+    return store_disk_real.pread(&store_disk_real, fd, p, n, at);
+}
+
+/* Of the record of one body. */
+static void cannot_read(struct rig *r, uint64_t byte)
+{
+    struct arena a CLEANUP(arena_free);
+    static struct bad_disk disk;
+    Thurn__BodyPlace *place;
+    arena_init(&a, 4096);
+    fill_and_drop(r);
+    assert_ok(place_now(r->e, key_n(8), &a, &place));
+    disk.ops = store_disk_real;
+    uint64_t before = segments(r), bad = place->segment;
+    snprintf(disk.segment, sizeof disk.segment, "/%08u.seg", (unsigned)bad);
+    disk.at = place->offset + byte;
+    thurn__body_place__free_unpacked(place, NULL);
+    disk.ops.pread = bad_pread;
+    r->options.disk = &disk.ops;
+    reopen(r);
+    bool worked = true;
+    for (unsigned i = 0; worked; i++) {
+        assert_true(i < 1000);
+        (void)!engine_rewrite(r->e, &worked).code;
+    }
+    assert_true(segments(r) <= before - 2);
+    r->options.disk = NULL; /* perhaps it can be read once more */
+    reopen(r);
+    look(r);
+}
+
+static void
+a_body_that_the_disk_cannot_read_does_not_keep_other_segments_from_being_rewritten(void **state)
+{
+    cannot_read(*state, RECORD_HEADER + 100);
+}
+
+static void a_header_that_the_disk_cannot_read_does_not_either(void **state)
+{
+    cannot_read(*state, 10);
 }
 
 static void an_index_that_is_lost_after_rewriting_is_not_made_anew_from_half_a_log(void **state)
@@ -351,6 +411,8 @@ int main(void)
         T(a_place_that_was_read_before_the_move_still_drops_the_body),
         T(a_message_in_memory_is_written_again_where_its_segment_is_gone),
         T(what_is_damaged_is_not_copied_and_stays),
+        T(a_body_that_the_disk_cannot_read_does_not_keep_other_segments_from_being_rewritten),
+        T(a_header_that_the_disk_cannot_read_does_not_either),
         T(an_index_that_is_lost_after_rewriting_is_not_made_anew_from_half_a_log),
         T(a_segment_that_is_missing_does_not_keep_the_others_from_being_served),
     };

@@ -418,6 +418,19 @@ static void bytes_of_which_the_index_is_lost_come_into_recovered(void **state)
     assert_int_equal(recovered(y->h.store), 1);
 }
 
+static void a_damaged_number_of_a_group_costs_nothing_behind_it(void **state)
+{
+    struct yard *y = *state;
+    char path[200];
+    house_close(&y->h);
+    flip(path, place_of(y, letter(9), path) - RECORD_HEADER - GROUP_HEADER + 14);
+    path_of(y, "index", path);
+    remove_tree(path);
+    salvage(y);
+    assert_true(y->told.damaged > 0);
+    same(y);
+}
+
 static void a_missing_log_segment_costs_only_its_bodies(void **state)
 {
     struct yard *y = *state;
@@ -469,6 +482,7 @@ int main(void)
         T(a_damaged_body_costs_only_its_own_message),
         T(a_damaged_batch_does_not_matter_where_the_index_is_there),
         T(bytes_of_which_the_index_is_lost_come_into_recovered),
+        T(a_damaged_number_of_a_group_costs_nothing_behind_it),
         T(a_missing_log_segment_costs_only_its_bodies),
         T(a_torn_log_segment_gives_what_stands_before),
         T(a_store_in_use_is_left_alone),

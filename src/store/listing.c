@@ -107,7 +107,7 @@ static void id_fields_add(struct id_fields *ids, struct str field)
  * id and CR LF: nothing that was unfolded or left out. */
 static void text_message_id(struct listing_text *t, struct str id, const struct id_fields *ids)
 {
-    bool plain = ids->n == 1 && ids->value_length == id.n + 3;
+    bool plain = ids->n == 1 && id.n && ids->value_length == id.n + 3;
     for (size_t i = 0; i < id.n && plain; i++)
         plain = id.p[i] > ' ';
     if (plain)

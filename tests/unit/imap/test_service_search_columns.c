@@ -69,8 +69,17 @@ static void put_addresses(struct buf *b, const char *field)
 static void put_message_id(struct buf *b)
 {
     unsigned id = below(9);
-    switch (below(8)) {
+    switch (below(18)) {
     case 0: break;
+    case 6: buf_put(b, STR("Message-ID: \r\n")); break;
+    case 7: buf_put(b, STR("Message-ID:\r\n")); break;
+    case 8: buf_put(b, STR("Message-ID:    \n")); break;
+    case 9: buf_printf(b, "Message-ID: <id%u@x>y\n", id); break;
+    case 10: buf_printf(b, "Message-ID:x<id%u@x>\r\r\n", id); break;
+    case 11: buf_printf(b, "Message-ID : <id%u@x>\r\n", id); break;
+    case 12: buf_printf(b, "Message-ID:<id%u\001@x>\r\n", id); break;
+    case 13: buf_printf(b, "Message-ID:<id%u@x\377>\v\r\n", id); break;
+    case 14: buf_put(b, STR("Message-ID:<id\0001@x>\r\n")); break;
     case 1: buf_printf(b, "Message-ID:\r\n <id%u@x>\r\n", id); break;
     case 2: buf_printf(b, "message-id:<id%u@x>\r\n", id); break;
     case 3: buf_printf(b, "Message-ID: <id%u@x>\r\nMessage-ID: <id%u@y>\r\n", id, below(9)); break;

@@ -216,6 +216,13 @@ static void reading_merge(struct listing_reading *r, const struct block_column *
     }
 }
 
+/* The records say the same: so this costs time, not messages. */
+static void tell_damaged(const struct listing_reading *r, uint32_t uid, struct err e)
+{
+    log_error("store.listing.damaged", LF_U64("account", r->s->account->id.v),
+              LF_U64("mailbox", r->e->id.v), LF_U64("uid", uid), LF_ERR(e));
+}
+
 static struct err column_load(struct listing_reading *r, enum listing_field field, uint32_t base,
                               struct block_column *c)
 {
@@ -234,7 +241,11 @@ static struct err column_load(struct listing_reading *r, enum listing_field fiel
         e = listing_unpack(packed, account, r->e->id, field, c->uids, &c->l);
     if (e.code == E_OK)
         c->base = base;
-    return e.code == E_NOTFOUND ? OK : e;
+    if (e.code == E_CORRUPT) {
+        tell_damaged(r, base, e);
+        listing_clear(&c->l);
+    }
+    return e.code == E_NOTFOUND || e.code == E_CORRUPT ? OK : e;
 }
 
 static struct block_column *column_of(struct entries *e, enum listing_field field)
@@ -292,9 +303,10 @@ static bool reading_value(struct str key, struct str value, void *arg)
         r->failed = reading_pending(r);
     struct listing_row fields[LISTING_FIELDS];
     if (r->failed.code == E_OK && r->at < r->n && r->rows[r->at].uid.v == uid) {
-        r->failed = listing_value_unpack(value, r->s->account->id, fields);
-        if (r->failed.code == E_OK)
-            reading_add(r, fields);
+        struct err e = listing_value_unpack(value, r->s->account->id, fields);
+        if (e.code)
+            tell_damaged(r, uid, e);
+        reading_add(r, e.code ? NULL : fields);
     }
     return r->failed.code == E_OK && r->at < r->n;
 }

@@ -124,15 +124,8 @@ static struct answers ask_listing(struct asking *k, const struct term *t, const 
             b->asked[n++] = b->rows[i];
     if (n == 0)
         return a;
-    struct err e = snap_listing(k->snap, k->s->at.mailbox, t->field, b->asked, n, &b->column);
-    if (e.code == E_CORRUPT) { /* the messages themselves may still be read */
-        log_error("imap.listing_unreadable", LF_U64("account", k->s->account_id.v),
-                  LF_U64("mailbox", k->s->at.mailbox.v), LF_U64("uid", b->asked[0].uid.v),
-                  LF_ERR(e));
-        return a;
-    }
-    k->failed = e;
-    if (e.code != E_OK)
+    k->failed = snap_listing(k->snap, k->s->at.mailbox, t->field, b->asked, n, &b->column);
+    if (k->failed.code != E_OK)
         return a;
     if (t->field == LISTING_SENT)
         column_dates(b, t, &hits);

@@ -296,6 +296,41 @@ static void a_lost_column_is_found(void **state)
     finds(h, "UID 1: has no listing fields");
 }
 
+static void damage_last_column(struct batch *b, struct view *v)
+{
+    (void)v;
+    struct key k;
+    key_of_listing(&k, ALICE, INBOX, LISTING_FROM + 1, 513);
+    batch_put(b, key_str(&k), STR("no column"));
+}
+
+/* It only says what the records say as well. */
+static void a_damaged_column_does_not_keep_messages_from_coming(void **state)
+{
+    struct house *h = *state;
+    struct txn *t;
+    struct snap *s;
+    struct entry e;
+    static struct listing_column column;
+    furnish(h);
+    plant(h, damage_last_column);
+    house_reopen(h);
+    assert_ok(txn_begin(h->alice, &t));
+    for (unsigned i = 0; i < 400; i++)
+        (void)txn_message(t, INBOX, STR("new"), 0);
+    assert_ok(txn_commit(t));
+    maintain(h);
+    assert_ok(snap_open(h->alice, &s));
+    assert_ok(snap_entry(s, INBOX, (msg_uid){600}, &e));
+    assert_ok(snap_listing(s, INBOX, LISTING_FROM, &e, 1, &column));
+    assert_true(column.partial[0]); /* the message is to be asked */
+    assert_ok(snap_entry(s, INBOX, (msg_uid){900}, &e));
+    assert_ok(snap_listing(s, INBOX, LISTING_FROM, &e, 1, &column));
+    assert_false(column.partial[0]);
+    listing_free(&column);
+    snap_close(s);
+}
+
 static void damage_listing_rows(struct batch *b, struct view *v)
 {
     struct key k;
@@ -500,6 +535,7 @@ int main(void)
         T(a_lost_entry_is_found),
         T(a_column_that_says_something_else_is_found),
         T(a_lost_column_is_found),
+        T(a_damaged_column_does_not_keep_messages_from_coming),
         T(listing_fields_of_the_wrong_message_are_found),
         T(a_wrong_counter_is_found),
         T(a_body_that_nobody_needs_is_found),

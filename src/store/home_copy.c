@@ -40,15 +40,17 @@ static bool wanted(struct str name)
            !str_starts(name, STR("."));
 }
 
+/* All that can be; the first failure is returned. */
 static struct err copy_all(const char *from, const char *to)
 {
     DIR *d = opendir(from);
     if (!d)
         return errno == ENOENT ? OK : err_sys("listing the index"); /* made anew from the log */
     struct err err = OK;
-    for (struct dirent *entry; !err.code && (entry = readdir(d));)
-        if (wanted(str_c(entry->d_name)))
-            err = copy_entry(from, to, entry->d_name);
+    for (struct dirent *entry; (entry = readdir(d));) {
+        struct err one = wanted(str_c(entry->d_name)) ? copy_entry(from, to, entry->d_name) : OK;
+        err = err.code ? err : one;
+    }
     closedir(d);
     return err;
 }

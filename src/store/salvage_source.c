@@ -79,8 +79,15 @@ static struct err open_index(struct salvage_source *s, const struct segments *al
 {
     struct buf why CLEANUP(buf_free) = {0};
     struct applied applied;
-    TRY(home_copy_index(s->e, explain));
-    struct err err = open_copy(s, &why);
+    struct err err = home_copy_index(s->e, &why);
+    if (err.code && (err.code != E_IO || !s->e->index_copied)) {
+        buf_put(explain, buf_str(&why));
+        return err;
+    }
+    if (err.code) /* what can be read of it may do */
+        salvage_say(s->report, "%.*s", STR_FMT(buf_str(&why)));
+    buf_clear(&why);
+    err = open_copy(s, &why);
     if (err.code) {
         salvage_say(s->report, "the index cannot be opened: %.*s", STR_FMT(buf_str(&why)));
         return open_empty(s, explain);

@@ -302,6 +302,19 @@ static void an_index_that_does_not_open_is_made_from_the_log(void **state)
     assert_true(y->told.damaged > 0);
 }
 
+/* A file that cannot be read: here it is none. */
+static void an_index_that_cannot_be_copied_is_made_from_the_log(void **state)
+{
+    struct yard *y = *state;
+    char path[200];
+    house_close(&y->h);
+    path_of(y, "index/000999.sst", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    salvage(y);
+    same(y);
+    assert_true(y->told.damaged > 0);
+}
+
 static void each_table(struct yard *y, void (*damage)(const char *path))
 {
     char dir[200], path[600];
@@ -476,6 +489,7 @@ int main(void)
         T(a_mailbox_that_was_folded_comes_out_the_same),
         T(without_an_index_the_log_tells_everything),
         T(an_index_that_does_not_open_is_made_from_the_log),
+        T(an_index_that_cannot_be_copied_is_made_from_the_log),
         T(an_unreadable_block_of_the_index_is_made_up_for_by_the_log),
         T(an_unreadable_index_and_half_a_log_give_what_they_have),
         T(a_missing_format_file_is_no_loss),

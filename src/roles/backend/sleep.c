@@ -6,6 +6,7 @@
 
 enum {
     POKES_AT_ONCE = 4096,      /* in one frame of at most 64 KB */
+    LOOKS_AT_ONCE = 32,        /* of a frontend; while they go on it is not listened to */
     RECORD_BUDGET = 16 * 1024, /* of one record, unpacked */
 };
 
@@ -33,10 +34,11 @@ struct sleeper {
 static void sleeper_end(struct sleeper *s)
 {
     (void)map_remove(&s->of->by_session, map_key_u64(&s->session));
-    watch_remove(s->of->b->watches, &s->watch);
     s->over = true;
-    if (!s->looking)
-        free(s);
+    if (s->looking)
+        return; /* the worker may be registering it: look_ended does the rest */
+    watch_remove(s->of->b->watches, &s->watch);
+    free(s);
 }
 
 static struct sleeper *sleeper_new(struct sleepers *of, uint64_t session)
@@ -172,7 +174,8 @@ static void look_ended(void *arg)
         watch_remove(b->watches, &s->watch);
         free(s);
     }
-    l->of->looks--;
+    if (l->of->looks-- == LOOKS_AT_ONCE && l->of->chan)
+        chan_hold(l->of->chan, false);
     b->looks--;
     sleepers_unref(l->of);
     frame_free(l->f);
@@ -204,7 +207,8 @@ bool sleepers_watch(struct sleepers *s, struct frame *f)
     l->sleepers = mem_alloc(m->n_items * sizeof *l->sleepers);
     for (size_t i = 0; i < m->n_items; i++)
         l->sleepers[i] = sleeper_new(s, m->items[i]->session);
-    s->looks++;
+    if (++s->looks == LOOKS_AT_ONCE)
+        chan_hold(s->chan, true);
     s->b->looks++;
     sched_run(s->b->sched, &l->job);
     return true;

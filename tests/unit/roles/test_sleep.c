@@ -135,6 +135,14 @@ static void watch(struct rig *r, uint64_t session, struct str record)
     rig_send(r->frontend, RPC_SESSION_WATCH, &m, none, -1);
 }
 
+static void unwatch(struct rig *r, uint64_t session)
+{
+    Thurn__SessionUnwatch m = THURN__SESSION_UNWATCH__INIT;
+    m.sessions = &session;
+    m.n_sessions = 1;
+    rig_send(r->frontend, RPC_SESSION_UNWATCH, &m, none, -1);
+}
+
 struct wanted {
     const struct backend *b;
     size_t watches;
@@ -226,10 +234,7 @@ static void a_session_that_is_not_watched_any_more_is_not_poked(void **state)
     watch(r, first, buf_str(&record));
     watch(r, second, buf_str(&other));
     watches_are(r, 2);
-    Thurn__SessionUnwatch m = THURN__SESSION_UNWATCH__INIT;
-    m.sessions = &first;
-    m.n_sessions = 1;
-    rig_send(r->frontend, RPC_SESSION_UNWATCH, &m, none, -1);
+    unwatch(r, first);
     watches_are(r, 1);
     append(writer);
     expect_poke(r, second); /* and no other */
@@ -282,6 +287,45 @@ static void the_watches_of_a_frontend_go_with_it(void **state)
     rig_stop(r); /* which checks that nobody waits */
 }
 
+/* A worker registers it while the loop's thread takes it away. */
+static void a_session_may_be_unwatched_while_it_is_looked_at(void **state)
+{
+    struct rig *r = *state;
+    struct buf record CLEANUP(buf_free) = {0}, other CLEANUP(buf_free) = {0};
+    (void)rig_account(r, STR("alice@example.test"));
+    hang_up(in_inbox(r, &record));
+    uint64_t session = r->last_session;
+    hang_up(in_inbox(r, &other));
+    for (size_t i = 0; i < 500; i++) {
+        watch(r, session, buf_str(&record));
+        watch(r, r->last_session, buf_str(&other));
+        unwatch(r, session);
+    }
+    watches_are(r, 1);
+    unwatch(r, r->last_session);
+    watches_are(r, 0);
+}
+
+static bool all_looked_at(void *arg)
+{
+    const struct wanted *w = arg;
+    assert_true(w->b->looks <= 32);
+    return has_watches(arg);
+}
+
+static void a_frontend_that_watches_faster_than_we_look_is_not_listened_to_meanwhile(void **state)
+{
+    struct rig *r = *state;
+    struct buf record CLEANUP(buf_free) = {0};
+    (void)rig_account(r, STR("alice@example.test"));
+    hang_up(in_inbox(r, &record));
+    for (size_t i = 0; i < 1000; i++)
+        watch(r, r->last_session, buf_str(&record));
+    unwatch(r, r->last_session);
+    struct wanted w = {&r->b, 0};
+    rig_run(r, all_looked_at, &w);
+}
+
 static int setup(void **state)
 {
     *state = rig_new();
@@ -306,6 +350,8 @@ int main(void)
         CASE(a_session_of_a_removed_account_finds_out),
         CASE(a_record_of_another_session_is_refused),
         CASE(the_watches_of_a_frontend_go_with_it),
+        CASE(a_session_may_be_unwatched_while_it_is_looked_at),
+        CASE(a_frontend_that_watches_faster_than_we_look_is_not_listened_to_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,8 +7,8 @@
 
 enum {
     PER_LANE = 256, /* attempts from one address that wait for a thread */
-    PER_NAME = 256, /* the same with one account's name */
-    NICE = 5, /* a third of the others' share */
+    PER_NAME = 256, /* the same with one account's name, from where it has not logged in before */
+    NICE = 5,       /* a third of the others' share */
 };
 
 /* The attempts from one address that wait for a thread. */
@@ -75,14 +75,18 @@ static struct job *lane_pop(struct logins *l)
     return j;
 }
 
-static size_t name_count(struct logins *l, uint64_t key, int by)
+static size_t name_waits(const struct logins *l, uint64_t key)
 {
-    size_t n = (size_t)(uintptr_t)map_get(&l->names, map_key_u64(&key)) + (size_t)by;
+    return (size_t)(uintptr_t)map_get(&l->names, map_key_u64(&key));
+}
+
+static void name_count(struct logins *l, uint64_t key, int by)
+{
+    size_t n = name_waits(l, key) + (size_t)by;
     if (n)
         (void)map_set(&l->names, map_key_u64(&key), (void *)(uintptr_t)n);
     else
         (void)map_remove(&l->names, map_key_u64(&key));
-    return n;
 }
 
 /* -- threads -- */
@@ -146,7 +150,7 @@ static void attempt_taken(struct job *j)
     struct login *login = container_of(j, struct login, job);
     struct logins *l = login->logins;
     (void)pthread_mutex_lock(&l->lock);
-    (void)name_count(l, login->keys.name, -1);
+    name_count(l, login->keys.name, -1);
     bool slowed =
         !l->stopping && !login->timer &&
         login_limits_slowed(l->limits, &l->settings.policy, &login->keys, clock_mono_us());
@@ -157,18 +161,27 @@ static void attempt_taken(struct job *j)
         login->run(login);
 }
 
+/* Whether too many wait already. What strangers do with a name fills no place of those who have
+ * logged in with it from where they are. With the lock. */
+static bool queue_is_full(struct logins *l, const struct login_keys *keys)
+{
+    const struct lane *lane = map_get(&l->by_key, map_key_u64(&keys->address));
+    if (lane && lane->n >= PER_LANE)
+        return true;
+    return name_waits(l, keys->name) >= PER_NAME && !login_limits_known_good(l->limits, keys);
+}
+
 /* Into the queue of its address. */
 static void attempt_queue(struct login *login)
 {
     struct logins *l = login->logins;
     login->job.run = attempt_taken;
     (void)pthread_mutex_lock(&l->lock);
-    const struct lane *lane = map_get(&l->by_key, map_key_u64(&login->keys.address));
-    bool full = name_count(l, login->keys.name, 1) > PER_NAME || (lane && lane->n >= PER_LANE);
-    if (full)
-        (void)name_count(l, login->keys.name, -1);
-    else
+    bool full = queue_is_full(l, &login->keys);
+    if (!full) {
+        name_count(l, login->keys.name, 1);
         lane_push(l, login->keys.address, &login->job);
+    }
     (void)pthread_mutex_unlock(&l->lock);
     if (full) {
         login->job.run = attempt_run;

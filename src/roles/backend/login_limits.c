@@ -152,7 +152,7 @@ static struct good *good_set(struct login_limits *l, const struct login_keys *k)
     return l->good[(k->name >> 1) % GOOD_SETS];
 }
 
-static bool is_good(const struct login_limits *l, const struct login_keys *k)
+bool login_limits_known_good(const struct login_limits *l, const struct login_keys *k)
 {
     const struct good *set = l->good[(k->name >> 1) % GOOD_SETS];
     for (size_t i = 0; i < WAYS; i++)
@@ -192,7 +192,7 @@ uint64_t login_limits_wait(struct login_limits *l, const struct login_policy *p,
         turn_take(address, free_address, p, now + 1000 * wait);
         turn_take(pair, p->free_failures, p, now + 1000 * wait);
     }
-    if (!is_good(l, k))
+    if (!login_limits_known_good(l, k))
         wait = MAX(wait, delay_of(failures_find(l->names, k->name),
                                   (uint64_t)NAME_SHARE * p->free_failures, p, now));
     return wait;

@@ -51,6 +51,8 @@ bool login_limits_slowed(struct login_limits *l, const struct login_policy *p,
                          const struct login_keys *k, uint64_t now);
 void login_limits_failed(struct login_limits *l, const struct login_policy *p,
                          const struct login_keys *k, uint64_t now);
+/* Whether the account of this name has logged in from there before. */
+bool login_limits_known_good(const struct login_limits *l, const struct login_keys *k);
 /* The right password: the name's failures from there are forgotten, the address is known-good. */
 void login_limits_passed(struct login_limits *l, const struct login_keys *k, uint64_t now);
 

@@ -169,7 +169,8 @@ void hash_memory_free(struct hash_memory *m);
 MUST_CHECK struct err dir_password_store(const struct directory *d,
                                          struct directory_password password, struct arena *a,
                                          struct str *out);
-/* Whether the password is the stored one. */
+/* Whether the password is the stored one. If not, that takes no less time than
+ * dir_password_pretend: it does not show who exists. */
 bool dir_password_matches(const struct directory *d, struct str stored, struct str password);
 /* Whether the stored hash is of another scheme, which Argon2id should replace. */
 bool dir_password_is_foreign(struct str stored);

@@ -160,6 +160,52 @@ static void hashes_of_another_system_let_their_users_in(void **state)
     }
 }
 
+static atomic_uint hashes_for_nothing;
+
+int __real_argon2id_hash_raw(uint32_t passes, uint32_t kib, uint32_t lanes, const void *password,
+                             size_t password_n, const void *salt, size_t salt_n, void *hash,
+                             size_t hash_n);
+int __wrap_argon2id_hash_raw(uint32_t passes, uint32_t kib, uint32_t lanes, const void *password,
+                             size_t password_n, const void *salt, size_t salt_n, void *hash,
+                             size_t hash_n);
+int __wrap_argon2id_hash_raw(uint32_t passes, uint32_t kib, uint32_t lanes, const void *password,
+                             size_t password_n, const void *salt, size_t salt_n, void *hash,
+                             size_t hash_n)
+{
+    (void)atomic_fetch_add(&hashes_for_nothing, 1);
+    return __real_argon2id_hash_raw(passes, kib, lanes, password, password_n, salt, salt_n, hash,
+                                    hash_n);
+}
+
+static void costs_a_hash_for_nothing(struct rig *r, struct str user, struct str password)
+{
+    atomic_store(&hashes_for_nothing, 0);
+    assert_int_equal(login(r, user, password), E_DENIED);
+    assert_int_equal(atomic_load(&hashes_for_nothing), 1);
+}
+
+static void a_refusal_takes_as_long_whether_the_user_exists_or_not(void **state)
+{
+    struct rig *r = *state;
+    static const char *const stored[] = {"{PLAIN}secret",
+                                         "{SSHA}MQCu4ULhbjN/m8GjCqCeGAPRr2ZzYWx0c2FsdA==",
+                                         "{MD5-CRYPT}$1$saltsalt$le8lFSqqnPaRFOlmAZpvH1"};
+    static const uint8_t endless[1025] = {'x'};
+    struct str x = STR("x@a.test");
+    assert_int_equal(directory_domain_add(r->d, STR("a.test"), STR("")).code, E_OK);
+    (void)add(r, x);
+    costs_a_hash_for_nothing(r, STR("nobody@a.test"), STR("wrong"));
+    costs_a_hash_for_nothing(r, STR("x@elsewhere.test"), STR("wrong"));
+    costs_a_hash_for_nothing(r, x, STR(""));
+    costs_a_hash_for_nothing(r, x, str_of(endless, sizeof endless));
+    costs_a_hash_for_nothing(r, x, str_of("sec\0ret", 7));
+    for (size_t i = 0; i < ARRAY_LEN(stored); i++) {
+        assert_int_equal(set_password(r, (struct directory_password){str_c(stored[i]), true}).code,
+                         E_OK);
+        costs_a_hash_for_nothing(r, x, STR("wrong"));
+    }
+}
+
 static void nonsense_is_refused_with_a_reason(void **state)
 {
     struct rig *r = *state;
@@ -259,6 +305,7 @@ int main(void)
         CASE(a_removal_cut_short_is_finished_at_the_next_start),
         CASE(every_password_scheme_works),
         CASE(hashes_of_another_system_let_their_users_in),
+        CASE(a_refusal_takes_as_long_whether_the_user_exists_or_not),
         CASE(nonsense_is_refused_with_a_reason),
         CASE(lists_are_in_order_and_come_in_pages),
         CASE(many_threads_may_look_up_while_one_changes),

@@ -242,12 +242,13 @@ bool subscribe_run(struct imap_session *s, struct command *c)
 /* --------------------------------------------------------------------------------------- STATUS */
 
 enum { STATUS_RECENT = 2, STATUS_HIGHESTMODSEQ = 32, STATUS_DELETED_STORAGE = 512 };
+enum { STATUS_BUDGET = 64 * 1024 * 1024 };
 
 /* Bytes of the messages that are \Deleted: the block directory counts them, not their sizes. */
-static struct err deleted_bytes(struct imap_session *s, struct snap *snap, const Thurn__Mailbox *m,
+static struct err deleted_bytes(struct snap *snap, const Thurn__Mailbox *m, struct arena *a,
                                 uint64_t *out)
 {
-    struct entry *batch = arena_array(&s->cmd.arena, struct entry, ENTRY_BLOCK);
+    struct entry *batch = arena_array(a, struct entry, ENTRY_BLOCK);
     uint32_t from = 1, left = m->deleted;
     size_t n = ENTRY_BLOCK;
     if (!batch)
@@ -271,14 +272,16 @@ struct err status_fill(struct imap_session *s, struct snap *snap, const Thurn__M
     msg_uid first = account_first_recent(s->account, (mailbox_id){m->id});
     struct uid_run *runs;
     size_t n = 0;
+    struct arena a CLEANUP(arena_free); /* LIST may ask for thousands of mailboxes */
+    arena_init(&a, STATUS_BUDGET);
     if (items & STATUS_HIGHESTMODSEQ)
         session_enable_condstore(s);
     if (items & STATUS_RECENT && first.v < m->uidnext)
-        TRY(snap_uids(snap, (mailbox_id){m->id}, first, &s->cmd.arena, &runs, &n));
+        TRY(snap_uids(snap, (mailbox_id){m->id}, first, &a, &runs, &n));
     for (size_t i = 0; i < n; i++)
         row->recent += runs[i].count;
     if (items & STATUS_DELETED_STORAGE)
-        TRY(deleted_bytes(s, snap, m, &row->deleted_bytes));
+        TRY(deleted_bytes(snap, m, &a, &row->deleted_bytes));
     row->deleted = m->deleted;
     row->messages = m->exists;
     row->uidnext = m->uidnext;

@@ -143,13 +143,55 @@ static void subscriptions_are_listed_with_their_parents(void **state)
     client_free(c);
 }
 
+enum { MANY = 2900 };
+static size_t with_status;
+
+static void count_status(struct client *c, uint16_t type, const ProtobufCMessage *m)
+{
+    (void)c;
+    const Thurn__ImapMailboxes *mailboxes = (const void *)m;
+    for (size_t i = 0; type == RPC_IMAP_MAILBOXES && i < mailboxes->n_rows; i++)
+        with_status += mailboxes->rows[i]->mailbox_status != NULL;
+}
+
+static void each_of_thousands_of_mailboxes_is_listed_with_its_status(void **state)
+{
+    struct rig *r = *state;
+    struct account *account;
+    struct txn *t;
+    char name[32];
+    mailbox_id id;
+    assert_int_equal(account_open(r->store, r->account, &account).code, E_OK);
+    assert_int_equal(txn_begin(account, &t).code, E_OK);
+    for (unsigned i = 0; i < MANY; i++) {
+        (void)snprintf(name, sizeof name, "many/%u", i);
+        assert_int_equal(txn_mailbox_create(t, str_c(name), 0, &id).code, E_OK);
+    }
+    assert_int_equal(txn_commit(t).code, E_OK);
+    account_close(account);
+    struct client *c = client_new(r);
+    c->heard = count_status;
+    with_status = 0;
+    Thurn__ImapList m = THURN__IMAP_LIST__INIT;
+    ProtobufCBinaryData pattern = pb_bytes(STR("many/%"));
+    m.patterns = &pattern;
+    m.n_patterns = 1;
+    m.status_items = 512; /* DELETED-STORAGE */
+    ask(c, RPC_IMAP_LIST, &m.base);
+    assert_int_equal(with_status, MANY);
+    client_free(c);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(patterns_match_as_if_all_ways_were_tried), TEST(hostile_patterns_end_soon),
-        TEST(listing_shows_levels_children_and_separator),          TEST(special_use_is_kept),
+        cmocka_unit_test(patterns_match_as_if_all_ways_were_tried),
+        TEST(hostile_patterns_end_soon),
+        TEST(listing_shows_levels_children_and_separator),
+        TEST(special_use_is_kept),
         TEST(subscriptions_are_listed_with_their_parents),
+        TEST(each_of_thousands_of_mailboxes_is_listed_with_its_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -176,8 +176,11 @@ void client_sleep(struct client *c)
 void client_wait_away(struct client *c)
 {
     client_wait(c, WAITS_AWAY);
-    if (c->fe->backend && c->asked_of != c->fe->backends)
-        waiting_soon(c->fe->waiting);
+    if (!c->fe->backend || c->asked_of == c->fe->backends)
+        return;
+    list_remove(&c->waiting); /* it does not wait behind those whom this backend has dropped */
+    list_prepend(&c->fe->waiting->lists[WAITS_AWAY], &c->waiting);
+    waiting_soon(c->fe->waiting);
 }
 
 void client_wait_no_more(struct client *c)

@@ -26,6 +26,8 @@ static struct {
     size_t changes;
     size_t appended; /* bytes of the last message */
     bool told_exists;
+    struct fake_session *silent; /* got the last NOOP, if it answers none */
+    bool says_nothing;
 } backend;
 
 static void reborn(void *arg)
@@ -146,6 +148,9 @@ static void list(struct fake_session *s, const struct frame *f)
 /* What is new since the client was told, once. */
 static void news(struct fake_session *s, const struct frame *f)
 {
+    backend.silent = backend.says_nothing ? s : NULL;
+    if (backend.says_nothing)
+        return;
     Thurn__ImapUpdates u = THURN__IMAP_UPDATES__INIT;
     u.has_exists = true;
     u.exists = MESSAGES + 1;
@@ -368,6 +373,56 @@ static void a_backend_that_stays_away_ends_the_command_in_time(void **state)
     end(x);
 }
 
+static bool is_asked(void *arg)
+{
+    (void)arg;
+    return backend.silent != NULL;
+}
+
+static bool waits_away(void *arg)
+{
+    const struct bench *b = arg;
+    return container_of(b->fe->clients.prev, struct client, link)->waits == WAITS_AWAY;
+}
+
+/* The session that gets the client's NOOP, which is not answered. */
+static struct fake_session *unanswered(struct bench *b, struct talk *w)
+{
+    (void)talk_say(w, "a LOGIN alice@example.test secret", "Logged in\r\n");
+    backend.silent = NULL;
+    talk_send(w, STR("b NOOP\r\n"));
+    bench_run(b, is_asked, NULL);
+    return backend.silent;
+}
+
+/* The death of a backend is seen late where its channel is not read, by a client that takes
+ * nothing. */
+static void
+who_waits_for_the_next_backend_does_not_wait_behind_one_whom_this_one_has_dropped(void **state)
+{
+    struct fixture *x = start(0);
+    struct bench *b = &x->bench;
+    struct talk dropped;
+    backend.says_nothing = true;
+    struct fake_session *late = unanswered(b, &x->talk);
+    list_remove(&late->link); /* its channel stays */
+    bench_backend_down(b);
+    bench_backend_up(b);
+    talk_open(&dropped, b, THURN__LISTENER_KIND__LISTEN_IMAP);
+    (void)talk_expect(&dropped, "Thurn ready\r\n");
+    struct fake_session *other = unanswered(b, &dropped);
+    chan_free(other->chan);
+    other->chan = NULL;
+    bench_run(b, waits_away, b);
+    backend.says_nothing = false;
+    chan_free(late->chan);
+    late->chan = NULL;
+    list_append(&b->sessions, &late->link);
+    (void)talk_expect(&x->talk, "b OK Completed\r\n");
+    talk_close(&dropped);
+    end(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +433,8 @@ int main(void)
         cmocka_unit_test(what_does_not_end_idle_is_bad),
         cmocka_unit_test(a_client_whose_session_cannot_go_on_is_told_why),
         cmocka_unit_test(a_backend_that_stays_away_ends_the_command_in_time),
+        cmocka_unit_test(
+            who_waits_for_the_next_backend_does_not_wait_behind_one_whom_this_one_has_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,7 +105,13 @@ static struct err limits_check(struct connections *c, const struct connection_li
 static struct err add(struct connections *c, const struct connection_limits *limits,
                       const struct connection_key *key, const struct connection *one)
 {
-    if (map_get(&c->sessions, key_str(key)))
+    struct connection *there = map_get(&c->sessions, key_str(key));
+    if (there && there->peer.n == 0 && one->peer.n) { /* it was asleep when it was counted */
+        count(c, there, -1);
+        there->peer = one->peer;
+        count(c, there, 1);
+    }
+    if (there)
         return OK;
     TRY(limits_check(c, limits, one));
     if (map_remove(&c->gone, key_str(key)))

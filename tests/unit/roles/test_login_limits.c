@@ -231,6 +231,22 @@ static void connections_are_counted_by_account_and_by_address(void **state)
     connections_free(c);
 }
 
+static void
+a_session_that_slept_through_a_restart_counts_for_its_address_once_it_wakes(void **state)
+{
+    (void)state;
+    static const struct connection_limits limits = {.address = 1};
+    static const account_id alice = {2}, bob = {3};
+    struct connections *c = connections_new();
+    connections_add_always(c, session(1), alice, (struct ip){0});
+    connections_add_always(c, session(1), alice, v4(1));
+    assert_int_equal(connections_of(c, alice), 1);
+    assert_int_equal(connections_add(c, &limits, session(2), bob, v4(1)).code, E_LIMIT);
+    connections_remove(c, session(1));
+    assert_int_equal(connections_add(c, &limits, session(2), bob, v4(1)).code, E_OK);
+    connections_free(c);
+}
+
 static void a_client_that_left_while_it_logged_in_is_not_counted(void **state)
 {
     (void)state;
@@ -262,6 +278,8 @@ int main(void)
         CASE(nothing_is_limited_if_that_is_wanted),
         cmocka_unit_test(a_password_is_known_for_a_while_with_its_name_only),
         cmocka_unit_test(connections_are_counted_by_account_and_by_address),
+        cmocka_unit_test(
+            a_session_that_slept_through_a_restart_counts_for_its_address_once_it_wakes),
         cmocka_unit_test(a_client_that_left_while_it_logged_in_is_not_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

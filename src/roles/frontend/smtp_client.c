@@ -164,17 +164,19 @@ static struct client *submission_make(void)
     return smtp_make(&face);
 }
 
-#define SMTP_CLIENT_OPS(name, session_kind, make_, patience_)                                      \
+/* Only who logs in can go on elsewhere, and is a connection until the client has gone. */
+#define SMTP_CLIENT_OPS(name, session_kind, make_, record_, patience_)                             \
     {                                                                                              \
         .protocol = (name), .kind = (session_kind), .rules = smtp_rules,                           \
         .n_rules = ARRAY_LEN(smtp_rules), .goodbyes = smtp_goodbyes, .make = (make_),              \
         .greet = smtp_greet, .answer = smtp_answer, .lost = smtp_lost, .repeat = smtp_repeat,      \
-        .record = smtp_record, .patience = (patience_), .release = smtp_release                    \
+        .record = (record_), .patience = (patience_), .release = smtp_release                      \
     }
 
 const struct client_ops lmtp_client_ops =
-    SMTP_CLIENT_OPS("lmtp", THURN__SESSION_KIND__SESSION_LMTP, lmtp_make, lmtp_patience);
+    SMTP_CLIENT_OPS("lmtp", THURN__SESSION_KIND__SESSION_LMTP, lmtp_make, NULL, lmtp_patience);
 const struct client_ops smtp_client_ops =
-    SMTP_CLIENT_OPS("smtp", THURN__SESSION_KIND__SESSION_SMTP, mx_make, smtp_patience);
-const struct client_ops submission_client_ops = SMTP_CLIENT_OPS(
-    "submission", THURN__SESSION_KIND__SESSION_SUBMISSION, submission_make, smtp_patience);
+    SMTP_CLIENT_OPS("smtp", THURN__SESSION_KIND__SESSION_SMTP, mx_make, NULL, smtp_patience);
+const struct client_ops submission_client_ops =
+    SMTP_CLIENT_OPS("submission", THURN__SESSION_KIND__SESSION_SUBMISSION, submission_make,
+                    smtp_record, smtp_patience);

@@ -103,10 +103,12 @@ static void control_frame(struct chan *c, struct frame *f, void *arg)
     static const struct chan_ops ops = {.frame = session_frame, .closed = session_closed};
     struct bench *b = arg;
     if (f->type->number != RPC_SESSION_OPEN) {
-        if (f->type->number == RPC_SESSION_WATCH)
+        if (f->type->number == RPC_SESSION_WATCH) {
             watched(b, (const Thurn__SessionWatch *)f->message);
-        else
+        } else {
             b->n_unwatched += ((const Thurn__SessionUnwatch *)f->message)->n_sessions;
+            b->n_gone += ((const Thurn__SessionUnwatch *)f->message)->n_gone;
+        }
         frame_free(f);
         return;
     }

@@ -35,7 +35,7 @@ struct bench {
     struct buf note;    /* what the backend was asked, in words */
     bool was_sealed;
     struct buf resumed; /* the record that the last session was opened with */
-    size_t n_watched, n_unwatched;
+    size_t n_watched, n_unwatched, n_gone;
     uint64_t last_watched;
     struct buf watched; /* and its record */
     bool exited;

@@ -251,6 +251,35 @@ static void a_login_without_a_record_ends_with_its_backend(void **state)
     end(x);
 }
 
+static bool somebody_is_gone(void *arg)
+{
+    return ((const struct bench *)arg)->n_gone > 0;
+}
+
+/* The backend remembers some of whom it hears this, for a while: the mail of a busy hour is not to
+ * make it forget those who left while they were logging in. */
+static void only_of_those_who_may_log_in_is_it_told_that_they_have_gone(void **state)
+{
+    struct fixture *x = start(THURN__LISTENER_KIND__LISTEN_SUBMISSION);
+    struct talk mx;
+    say(x, "AUTH PLAIN AGFsaWNlAHNlY3JldA==", "235 2.7.0");
+    for (unsigned i = 0; i < 3; i++) {
+        talk_open(&mx, &x->bench, THURN__LISTENER_KIND__LISTEN_SMTP);
+        (void)talk_expect(&mx, "220 ");
+        (void)talk_say(&mx, "EHLO mx.example.org", "250 SIZE");
+        (void)talk_say(&mx, "MAIL FROM:<a@example.org>", "250 2.1.0");
+        (void)talk_say(&mx, "RCPT TO:<alice@example.test>", "250 2.1.5");
+        (void)talk_say(&mx, "QUIT", "221 ");
+        (void)talk_expect_close(&mx);
+        talk_close(&mx);
+    }
+    say(x, "QUIT", "221 ");
+    (void)talk_expect_close(&x->talk);
+    bench_run(&x->bench, somebody_is_gone, &x->bench);
+    assert_int_equal(x->bench.n_gone, 1);
+    end(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +290,7 @@ int main(void)
         cmocka_unit_test(a_login_goes_on_at_the_next_backend),
         cmocka_unit_test(a_login_that_the_next_backend_does_not_take_ends),
         cmocka_unit_test(a_login_without_a_record_ends_with_its_backend),
+        cmocka_unit_test(only_of_those_who_may_log_in_is_it_told_that_they_have_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,8 +99,13 @@ static struct failures *failures_place(struct failures table[SETS][WAYS], uint64
         if (score_now(&set[i], now) < score_now(least, now))
             least = &set[i];
     }
-    if (least->key && score_now(least, now) > ONE)
+    uint64_t score = score_now(least, now);
+    if (least->key &&
+        score > ONE) { /* one of its failures for this one: who goes on gets a place */
+        least->score = score - ONE;
+        least->at = now;
         return NULL;
+    }
     *least = (struct failures){.key = key, .at = now};
     return least;
 }

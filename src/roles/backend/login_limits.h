@@ -13,8 +13,9 @@
  *
  * The tables have a fixed size. Each key has eight places; if all are taken, the lowest count makes
  * room, and only for one that is no lower: new addresses in whatever number do not wash out the
- * count of one that has failed more often. An account has a set of places of its own in the table
- * of known-good addresses.
+ * count of one that has failed more often. What finds no place takes one failure off the lowest, so
+ * that whoever goes on failing is counted soon, however many others have failed. An account has a
+ * set of places of its own in the table of known-good addresses.
  *
  * Not thread-safe. Times are microseconds of the monotonic clock.
  */

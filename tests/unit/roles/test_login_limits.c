@@ -163,6 +163,18 @@ static void new_addresses_do_not_wash_out_the_counts_of_others(void **state)
     assert_true(wait(w, v4(66), "alice@a.test") != 0);
 }
 
+static void who_goes_on_failing_is_slowed_down_even_if_the_tables_are_full(void **state)
+{
+    struct world *w = *state;
+    for (uint32_t i = 0; i < 40000; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "u%u", i);
+        fail_times(w, v4(1000 + i), name, 4);
+    }
+    fail_times(w, v4(1), "alice@a.test", 40 * FREE);
+    assert_true(wait(w, v4(1), "alice@a.test") > 0);
+}
+
 static void nothing_is_limited_if_that_is_wanted(void **state)
 {
     struct world *w = *state;
@@ -275,6 +287,7 @@ int main(void)
         CASE(the_right_password_forgives_the_name_but_not_the_address),
         CASE(an_ipv6_network_counts_as_one),
         CASE(new_addresses_do_not_wash_out_the_counts_of_others),
+        CASE(who_goes_on_failing_is_slowed_down_even_if_the_tables_are_full),
         CASE(nothing_is_limited_if_that_is_wanted),
         cmocka_unit_test(a_password_is_known_for_a_while_with_its_name_only),
         cmocka_unit_test(connections_are_counted_by_account_and_by_address),

@@ -37,7 +37,8 @@ struct slot {
 };
 /* Where the next piece of a purge goes on; {0}: from the beginning. */
 struct purge_at {
-    bool lines_done; /* of the change log; dead mailboxes are next */
+    uint64_t through; /* the last modseq of the slot when the piece before was made */
+    bool lines_done;  /* of the change log; dead mailboxes are next */
     uint32_t mailbox;
 };
 

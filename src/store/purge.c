@@ -148,7 +148,7 @@ static struct err purge_lines(struct purge *p)
     while (p->steps && !at->lines_done) {
         TRY(purge_next(p, KEY_CHANGES, at->mailbox, purge_first));
         if (!p->found) {
-            *at = (struct purge_at){.lines_done = true};
+            *at = (struct purge_at){.through = p->through, .lines_done = true};
             break;
         }
         struct key from, to;
@@ -246,6 +246,8 @@ static struct err purge_piece(struct purge *p, const struct slot *slots, size_t 
     struct txn *t = p->t;
     bool done;
     t->purge_at = t->account->purge_at;
+    if (t->purge_at.through != p->through) /* lines have come to a slot that was nearly gone */
+        t->purge_at = (struct purge_at){.through = p->through};
     t->head_touched = true;
     t->head.history_from = MAX(t->head.history_from, p->through);
     TRY(purge_lines(p));

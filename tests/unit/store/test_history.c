@@ -232,6 +232,33 @@ static void a_clock_that_goes_back_loses_nothing_and_leaves_nothing(void **state
     in_order(h);
 }
 
+/* What happens meanwhile is part of the slot that is being let go. */
+static void a_clock_that_goes_back_between_two_pieces_leaves_nothing_either(void **state)
+{
+    struct house *h = *state;
+    mailbox_id large = create_mailbox(h, "Large"), other = create_mailbox(h, "Other");
+    struct txn *t;
+    fill(h, large, 3000);
+    fill(h, other, 2);
+    assert_ok(txn_begin(h->alice, &t));
+    assert_ok(txn_mailbox_delete(t, large));
+    assert_ok(txn_commit(t));
+    maintain(h);
+    uint64_t before = emails(h);
+    house_ahead += HISTORY + 86400;
+    while (emails(h) == before)
+        assert_ok(account_maintain(h->alice));
+    assert_true(account_wants_maintenance(h->alice));
+    house_ahead -= HISTORY + 2 * 86400;
+    expunge(h, other, (msg_uid){1});
+    assert_ok(txn_begin(h->alice, &t));
+    assert_ok(txn_mailbox_delete(t, other));
+    assert_ok(txn_commit(t));
+    time_passes(h, 2 * HISTORY + 6 * 86400);
+    assert_int_equal(emails(h), 0);
+    in_order(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +279,9 @@ int main(void)
                                         house_teardown),
         cmocka_unit_test_setup_teardown(a_clock_that_goes_back_loses_nothing_and_leaves_nothing,
                                         house_setup, house_teardown),
+        cmocka_unit_test_setup_teardown(
+            a_clock_that_goes_back_between_two_pieces_leaves_nothing_either, house_setup,
+            house_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -380,7 +380,7 @@ static void find_accounts(const struct salvage_source *src, struct view *v, stru
         next.v = err.code ? next.v + 1 : found.v + 1;
     }
     for (size_t i = 0; i < src->n_bodies; i++)
-        if (src->bodies[i].account)
+        if (src->bodies[i].account && !src->bodies[i].dropped) /* else it may have been erased */
             ids_add(ids, (account_id){src->bodies[i].account});
 }
 

@@ -431,6 +431,28 @@ static void bytes_of_which_the_index_is_lost_come_into_recovered(void **state)
     assert_int_equal(recovered(y->h.store), 1);
 }
 
+static void an_account_that_was_erased_does_not_come_back(void **state)
+{
+    struct yard *y = *state;
+    char path[200];
+    struct account *bob;
+    struct txn *t;
+    assert_ok(store_account_create(y->h.store, BOB, NULL, 0));
+    assert_ok(account_open(y->h.store, BOB, &bob));
+    assert_ok(txn_begin(bob, &t));
+    (void)txn_message(t, INBOX, STR("of somebody who has gone"), 0);
+    assert_ok(txn_commit(t));
+    account_close(bob);
+    assert_ok(store_account_erase(y->h.store, BOB));
+    house_close(&y->h);
+    path_of(y, "index", path);
+    remove_tree(path);
+    salvage(y);
+    same(y);
+    assert_int_equal(y->counts.accounts, 1);
+    assert_err(account_open(y->h.store, BOB, &bob), E_NOTFOUND);
+}
+
 static void a_damaged_number_of_a_group_costs_nothing_behind_it(void **state)
 {
     struct yard *y = *state;
@@ -496,6 +518,7 @@ int main(void)
         T(a_damaged_body_costs_only_its_own_message),
         T(a_damaged_batch_does_not_matter_where_the_index_is_there),
         T(bytes_of_which_the_index_is_lost_come_into_recovered),
+        T(an_account_that_was_erased_does_not_come_back),
         T(a_damaged_number_of_a_group_costs_nothing_behind_it),
         T(a_missing_log_segment_costs_only_its_bodies),
         T(a_torn_log_segment_gives_what_stands_before),

@@ -204,7 +204,7 @@ bool sleepers_watch(struct sleepers *s, struct frame *f)
     }
     struct look *l = mem_alloc(sizeof *l);
     *l = (struct look){.job.run = look_run, .of = s, .f = f};
-    l->sleepers = mem_alloc(m->n_items * sizeof *l->sleepers);
+    l->sleepers = mem_alloc(m->n_items * sizeof(void *));
     for (size_t i = 0; i < m->n_items; i++)
         l->sleepers[i] = sleeper_new(s, m->items[i]->session);
     if (++s->looks == LOOKS_AT_ONCE)
@@ -247,7 +247,7 @@ static void all_add(struct str key, void *value, void *arg)
 
 void sleepers_free(struct sleepers *s)
 {
-    struct all all = {.list = mem_alloc(s->by_session.n * sizeof *all.list)};
+    struct all all = {.list = mem_alloc(s->by_session.n * sizeof(void *))};
     map_each(&s->by_session, all_add, &all);
     for (size_t i = 0; i < all.n; i++)
         sleeper_end(all.list[i]);

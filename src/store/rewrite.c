@@ -141,7 +141,7 @@ struct piece {
     struct moving_owner *owners;
     size_t n_owners, cap_owners;
     struct buf keys;
-    bool damaged; /* a body cannot be read */
+    bool damaged; /* a body cannot be read, or is not the one that is meant */
     bool owned;   /* retiring: somebody owns something there */
 };
 
@@ -197,8 +197,14 @@ static void prepare_move(struct commit *c)
                               .account = o->account,
                               .key = str_sub(buf_str(&p->keys), o->key_at, o->key_at + o->key_n)};
         Thurn__BodyPlace place;
-        if (!still_there(p, &owner, &place) || place.hash != body_short_hash(m->body->hash))
+        if (!still_there(p, &owner, &place))
             continue;
+        if (place.hash != body_short_hash(m->body->hash)) { /* whole, but of something else */
+            p->damaged = true;
+            log_error("store.body.damaged", LF_U64("segment", p->segment),
+                      LF_U64("offset", m->offset), LF_C("why", "not the body that is meant"));
+            continue;
+        }
         batch_body_drop(&c->batch, owner.key, &place);
         batch_body(&c->batch, owner.key, (account_id){o->account}, m->body);
     }
@@ -350,7 +356,7 @@ static struct err rewrite_piece(struct engine *e, uint64_t *out_copied)
         r->segment.damaged = true;
         segment_table_change(e, &r->segment);
     }
-    if (err.code || last)
+    if (err.code || last || damaged)
         r->active = false;
     TRY(err);
     return last ? retire(e, &r->segment) : OK;

@@ -307,6 +307,32 @@ static void what_is_damaged_is_not_copied_and_stays(void **state)
         assert_true(body_is(r->e, key_n(n), bytes_n(n, BYTES)));
 }
 
+/* A place whose bytes are whole, but of another message: it stays as it is, is not copied again and
+ * again, and the others go on. */
+static void a_place_of_the_wrong_bytes_is_left_alone(void **state)
+{
+    struct rig *r = *state;
+    struct arena a CLEANUP(arena_free);
+    Thurn__BodyPlace *place;
+    struct wait_commit w;
+    arena_init(&a, 4096);
+    fill_and_drop(r);
+    assert_ok(place_now(r->e, key_n(8), &a, &place));
+    place->hash++;
+    uint8_t wrong[64];
+    assert_true(thurn__body_place__get_packed_size(place) <= sizeof wrong);
+    size_t n_wrong = thurn__body_place__pack(place, wrong);
+    wait_init(&w);
+    batch_put(&w.c.batch, key_n(8), str_of(wrong, n_wrong));
+    wait_submit(r->e, &w);
+    assert_ok(wait_end(&w));
+    rewrite(r);
+    assert_true(there(r, 8));
+    thurn__body_place__free_unpacked(place, NULL);
+    for (uint32_t n = 16; n < BODIES; n += 8)
+        assert_true(body_is(r->e, key_n(n), bytes_n(n, BYTES)));
+}
+
 /* A disk with a bad sector. */
 struct bad_disk {
     struct store_disk ops; /* first member */
@@ -411,6 +437,7 @@ int main(void)
         T(a_place_that_was_read_before_the_move_still_drops_the_body),
         T(a_message_in_memory_is_written_again_where_its_segment_is_gone),
         T(what_is_damaged_is_not_copied_and_stays),
+        T(a_place_of_the_wrong_bytes_is_left_alone),
         T(a_body_that_the_disk_cannot_read_does_not_keep_other_segments_from_being_rewritten),
         T(a_header_that_the_disk_cannot_read_does_not_either),
         T(an_index_that_is_lost_after_rewriting_is_not_made_anew_from_half_a_log),

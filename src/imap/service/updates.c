@@ -309,6 +309,8 @@ static struct err updates_set_gone(const struct imap_session *s, Thurn__ImapUpda
 {
     size_t n = MIN(news->n_gone, s->qresync ? (size_t)FRAME_VANISHED : (size_t)FRAME_EXPUNGES);
     struct num_list uids = {0};
+    if (n == 0)
+        return OK;
     for (size_t i = 0; s->qresync && i < n; i++)
         TRY(num_list_add(&uids, a, news->gone[i]));
     if (s->qresync && !ranges_to_answer(&uids, a, &u->vanished, &u->n_vanished))

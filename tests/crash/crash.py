@@ -26,6 +26,7 @@ from thurn_server import Thurn, wait_for  # noqa: E402
 
 SETTINGS = {"log_level": "info", "segment_size": '"4 MB"', "frontends": "2", "request_timeout": '"20 s"'}
 CHECK_EVERY = 25  # rounds, after which the store is checked
+CHECK_DEADLINE = 900  # seconds: after some hundred rounds it holds gigabytes
 MESSAGES_MOST = 600  # above that the mailboxes are emptied
 FAILURES_MOST = 5
 
@@ -78,7 +79,7 @@ class House:
 
     def check_store(self):
         self.thurn.stop()
-        done = self.thurn.cli("store", "check", check=False)
+        done = self.thurn.cli("store", "check", check=False, deadline=CHECK_DEADLINE)
         wrong = [] if done.returncode == 0 else ["store check: " + (done.stdout + done.stderr)[-2000:]]
         self.thurn.start(accounts=False)
         return wrong

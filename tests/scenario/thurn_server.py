@@ -165,10 +165,10 @@ class Thurn:
 
     # -- command line --
 
-    def cli(self, *words, input=None, check=True):
+    def cli(self, *words, input=None, check=True, deadline=DEADLINE):
         done = subprocess.run([self.binary, "--config", self.conf, "--run-dir", self.dir / "run", *words],
                               input=input,
-                              capture_output=True, text=True, timeout=DEADLINE)
+                              capture_output=True, text=True, timeout=deadline)
         if check and done.returncode:
             raise AssertionError(f"thurn {' '.join(map(str, words))}: {done.stderr}")
         return done

@@ -1,7 +1,10 @@
 #include "base/base.h"
 
 enum wire { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
-enum { REPEATED_FIRST = 4 };
+enum {
+    REPEATED_FIRST = 4,
+    TAG_MAX = 5, /* bytes of the varint before a field, as protobuf-c has it */
+};
 
 struct value {
     enum wire wire;
@@ -200,10 +203,12 @@ static struct err message_read(struct arena *a, const ProtobufCMessageDescriptor
     m->descriptor = type; /* all else begins as zero in proto3 */
     unsigned hint = 0;
     for (struct cur c = cur_of(packed); !cur_end(&c);) {
+        size_t begin = c.at;
         uint64_t tag = cur_varint(&c), number = tag >> 3;
+        bool long_tag = c.at - begin > TAG_MAX;
         struct value v;
         value_read(&c, tag & 7, &v);
-        if (c.bad || number == 0 || number >= 1 << 29)
+        if (c.bad || long_tag || number == 0 || number >= 1 << 29)
             return malformed();
         if (number < 64 && skip >> number & 1)
             continue;

@@ -1,4 +1,5 @@
 #include "engine_rig.h"
+#include "flip.h"
 
 #include <ftw.h>
 #include <dirent.h>
@@ -165,4 +166,11 @@ bool body_is(struct engine *e, struct str key, struct str bytes)
     free(got);
     thurn__body_place__free_unpacked(place, NULL);
     return same;
+}
+
+void flip_in_segment(const struct rig *r, unsigned segment, long at)
+{
+    char path[400];
+    (void)snprintf(path, sizeof path, "%s/log/%08u.seg", r->store, segment);
+    flip_byte(path, at);
 }

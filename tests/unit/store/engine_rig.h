@@ -23,6 +23,8 @@ void rig_close(struct rig *r);
 void rig_end(struct rig *r);
 void remove_tree(const char *path);
 void copy_tree(const char *from, const char *to);
+/* Changes one bit of a segment's file. */
+void flip_in_segment(const struct rig *r, unsigned segment, long at);
 
 /* A commit whose end can be waited for. */
 struct wait_commit {

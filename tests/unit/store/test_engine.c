@@ -429,18 +429,6 @@ static void a_place_that_is_wrong_is_noticed(void **state)
 
 /* ------------------------------------------------------------------------------------- damage */
 
-static void flip_byte(const struct rig *r, unsigned segment, long at)
-{
-    char path[400];
-    snprintf(path, sizeof path, "%s/log/%08u.seg", r->store, segment);
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    uint8_t c = 0;
-    assert_true(fd >= 0 && pread(fd, &c, 1, at) == 1);
-    c ^= 0x40;
-    assert_int_equal(pwrite(fd, &c, 1, at), 1);
-    close(fd);
-}
-
 static void count_finding(account_id account, struct str what, void *arg)
 {
     ++*(int *)arg;
@@ -463,7 +451,7 @@ static void a_damaged_body_is_found_by_the_check(void **state)
     assert_ok(rig_open(r));
     assert_ok(commit_put(r->e, STR("k"), STR("v"))); /* in a segment of its own */
     assert_ok(place_now(r->e, STR("b"), &a, &place));
-    flip_byte(r, 1, (long)place->offset + RECORD_HEADER + 2);
+    flip_in_segment(r, 1, (long)place->offset + RECORD_HEADER + 2);
     assert_int_equal(engine_body_verify(r->e, place).code, E_CORRUPT);
     assert_ok(engine_log_verify(r->e, count_finding, NULL, &findings));
     assert_int_equal(findings, 1);
@@ -494,7 +482,7 @@ static void damage_in_the_middle_of_the_log_is_not_passed_over(void **state)
     } spots[] = {{1, 5}, {1, 150}, {1, 250}, {2, 60}, {2, 130}, {3, 150}, {3, 250}, {3, 50}};
     for (size_t i = 0; i < ARRAY_LEN(spots); i++) {
         make_log(r);
-        flip_byte(r, spots[i].segment, spots[i].at);
+        flip_in_segment(r, spots[i].segment, spots[i].at);
         assert_int_equal(rig_open(r).code, E_CORRUPT);
         struct str why = buf_str(&r->explain);
         assert_true(str_find(why, STR("segment 0000000"), 0) < why.n);

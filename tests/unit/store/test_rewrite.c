@@ -275,18 +275,6 @@ static void a_message_in_memory_is_written_again_where_its_segment_is_gone(void 
     look(r);
 }
 
-static void change_file(const struct rig *r, unsigned segment, long at)
-{
-    char path[400];
-    snprintf(path, sizeof path, "%s/log/%08u.seg", r->store, segment);
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    uint8_t c = 0;
-    assert_true(fd >= 0 && pread(fd, &c, 1, at) == 1);
-    c ^= 0x40;
-    assert_int_equal(pwrite(fd, &c, 1, at), 1);
-    close(fd);
-}
-
 static void what_is_damaged_is_not_copied_and_stays(void **state)
 {
     struct rig *r = *state;
@@ -295,7 +283,7 @@ static void what_is_damaged_is_not_copied_and_stays(void **state)
     arena_init(&a, 4096);
     fill_and_drop(r);
     assert_ok(place_now(r->e, key_n(8), &a, &place));
-    change_file(r, (unsigned)place->segment, (long)place->offset + RECORD_HEADER + 100);
+    flip_in_segment(r, (unsigned)place->segment, (long)place->offset + RECORD_HEADER + 100);
     bool worked = true;
     while (worked)
         (void)!engine_rewrite(r->e, &worked).code;

@@ -1,5 +1,6 @@
 /* What can be read of a damaged store comes into a new one exactly as it was; what cannot is named.
  */
+#include "flip.h"
 #include "model_house.h"
 #include "store/log.h"
 #include "store/model.h"
@@ -201,16 +202,6 @@ static void same(struct yard *y)
     assert_int_equal(recovered(y->h.store), 0);
 }
 
-static void flip(const char *path, long at)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    uint8_t c = 0;
-    assert_true(fd >= 0 && pread(fd, &c, 1, at) == 1);
-    c ^= 0x40;
-    assert_int_equal(pwrite(fd, &c, 1, at), 1);
-    close(fd);
-}
-
 static void a_store_without_damage_comes_out_the_same(void **state)
 {
     struct yard *y = *state;
@@ -331,7 +322,7 @@ static void each_table(struct yard *y, void (*damage)(const char *path))
 
 static void flip_first_block(const char *path)
 {
-    flip(path, 100);
+    flip_byte(path, 100);
 }
 
 static void an_unreadable_block_of_the_index_is_made_up_for_by_the_log(void **state)
@@ -397,7 +388,7 @@ static void a_damaged_body_costs_only_its_own_message(void **state)
     struct yard *y = *state;
     char path[200];
     house_close(&y->h);
-    flip(path, place_of(y, letter(9), path) + 300);
+    flip_byte(path, place_of(y, letter(9), path) + 300);
     salvage(y);
     struct str said = buf_str(&y->told.text);
     assert_int_equal(y->told.lost, 2); /* and its copy is lost with it */
@@ -412,7 +403,7 @@ static void a_damaged_batch_does_not_matter_where_the_index_is_there(void **stat
     struct yard *y = *state;
     char path[200];
     house_close(&y->h);
-    flip(path, place_of(y, letter(9), path) + 800 + RECORD_HEADER + 20);
+    flip_byte(path, place_of(y, letter(9), path) + 800 + RECORD_HEADER + 20);
     salvage(y);
     same(y);
     assert_int_equal(y->told.lost, 0);
@@ -423,7 +414,7 @@ static void bytes_of_which_the_index_is_lost_come_into_recovered(void **state)
     struct yard *y = *state;
     char path[200];
     house_close(&y->h);
-    flip(path, place_of(y, letter(9), path) + 800 + RECORD_HEADER + 20);
+    flip_byte(path, place_of(y, letter(9), path) + 800 + RECORD_HEADER + 20);
     path_of(y, "index", path);
     remove_tree(path);
     salvage(y);
@@ -458,7 +449,7 @@ static void a_damaged_number_of_a_group_costs_nothing_behind_it(void **state)
     struct yard *y = *state;
     char path[200];
     house_close(&y->h);
-    flip(path, place_of(y, letter(9), path) - RECORD_HEADER - GROUP_HEADER + 14);
+    flip_byte(path, place_of(y, letter(9), path) - RECORD_HEADER - GROUP_HEADER + 14);
     path_of(y, "index", path);
     remove_tree(path);
     salvage(y);

@@ -275,6 +275,7 @@ static struct err client_announce(struct client *c, int fd)
 static struct err client_open_channel(struct client *c)
 {
     static const struct chan_ops ops = {.frame = on_answer, .closed = on_channel_closed};
+    c->asked_of = c->fe->backend ? c->fe->backends : 0;
     if (!c->fe->backend)
         return err_make(E_CLOSED, "there is no backend");
     const struct chan_spec spec = {.table = &rpc_table,
@@ -304,7 +305,6 @@ static struct err client_send(struct client *c, uint16_t type, const ProtobufCMe
 struct err client_ask(struct client *c, enum client_asks asks, uint16_t type,
                       const ProtobufCMessage *m, struct str raw, int fd)
 {
-    c->asked_of = c->fe->backend ? c->fe->backends : 0;
     struct err e = client_send(c, type, m, raw, fd);
     if (e.code == E_CLOSED && c->ops->repeat) {
         client_go_away(c);

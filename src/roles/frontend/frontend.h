@@ -160,8 +160,8 @@ struct client {
     uint64_t since;         /* clock_mono_us of the connection's begin */
     uint64_t patient_until; /* clock_mono_us, while its own deadline runs; 0: none */
     uint64_t away_until;    /* the same, while its request waits for a backend; 0: it does not */
-    uint64_t asked_of;      /* which backend (frontend.backends) */
-    uint32_t serial;        /* of the last request */
+    uint64_t asked_of; /* which backend (frontend.backends) has, or had, the channel; 0: none */
+    uint32_t serial;   /* of the last request */
     unsigned bad_commands;
     size_t trickle;                  /* bytes of a message since the last progress */
     uint8_t trace[CLIENT_TRACE + 1]; /* of the transaction, printable; n_trace 0: none */

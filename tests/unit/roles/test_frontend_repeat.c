@@ -423,6 +423,28 @@ who_waits_for_the_next_backend_does_not_wait_behind_one_whom_this_one_has_droppe
     end(x);
 }
 
+/* The next backend is there before the end of the dead one's channel has been seen. */
+static void a_request_on_the_channel_of_a_dead_backend_is_asked_of_the_next_one(void **state)
+{
+    struct fixture *x = start(0);
+    struct bench *b = &x->bench;
+    hears(x, "a LOGIN alice@example.test secret", "Logged in\r\n");
+    struct fake_session *late = container_of(b->sessions.next, struct fake_session, link);
+    list_remove(&late->link); /* its channel stays */
+    bench_backend_down(b);
+    bench_backend_up(b);
+    backend.says_nothing = true;
+    talk_send(&x->talk, STR("b NOOP\r\n"));
+    bench_run(b, is_asked, NULL);
+    assert_ptr_equal(backend.silent, late);
+    backend.says_nothing = false;
+    chan_free(late->chan);
+    late->chan = NULL;
+    list_append(&b->sessions, &late->link);
+    (void)talk_expect(&x->talk, "b OK Completed\r\n");
+    end(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -435,6 +457,7 @@ int main(void)
         cmocka_unit_test(a_backend_that_stays_away_ends_the_command_in_time),
         cmocka_unit_test(
             who_waits_for_the_next_backend_does_not_wait_behind_one_whom_this_one_has_dropped),
+        cmocka_unit_test(a_request_on_the_channel_of_a_dead_backend_is_asked_of_the_next_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,7 +101,8 @@ static void keep_tag_only(struct buf *line)
 }
 
 /* From now on the command's bytes are dropped; the next byte of input belongs to the literal, if
- * there is one, else to the current line, of which `seen` has been taken. */
+ * there is one, else to the current line, of which `seen` has been taken: all of it, so that how
+ * the line was cut makes no difference. */
 static void drop_begin(struct imap_parser *p, enum imap_parse as, const char *error,
                        uint64_t literal, struct str seen)
 {
@@ -109,9 +110,10 @@ static void drop_begin(struct imap_parser *p, enum imap_parse as, const char *er
     p->drop_as = as;
     p->drop_error = error;
     p->drop_literal = literal;
-    p->drop_left = 4 * MAX(p->limits.message, (uint64_t)p->limits.command);
+    uint64_t most = 4 * MAX(p->limits.message, (uint64_t)p->limits.command);
+    p->drop_left = most - MIN(most, (uint64_t)seen.n);
     p->drop_seen = DROP_TEXT;
-    for (size_t i = seen.n > 32 ? seen.n - 32 : 0; i < seen.n; i++)
+    for (size_t i = 0; i < seen.n; i++)
         drop_look(p, seen.p[i]);
     keep_tag_only(&p->line);
     p->literals = 0;
@@ -346,7 +348,8 @@ static bool take_line(struct imap_parser *p, struct buf *in, enum imap_state sta
     }
     buf_put(&p->line, piece);
     if (p->line.bad) {
-        drop_begin(p, IMAP_PARSE_TOO_LONG, LINE_TOO_LONG, 0, (struct str){NULL, 0});
+        drop_begin(p, IMAP_PARSE_TOO_LONG, LINE_TOO_LONG, 0,
+                   str_skip(buf_str(&p->line), p->segment));
         return false;
     }
     buf_consume(in, piece.n);
@@ -470,7 +473,7 @@ void imap_parse_line(struct imap_parser *p, struct buf *in, struct arena *a,
     size_t end = str_find_byte(s, '\n', 0);
     size_t used = MIN(end + 1, s.n);
     if (!p->dropping && p->line.n + used > p->limits.line + STR("\r\n").n)
-        drop_begin(p, IMAP_PARSE_TOO_LONG, LINE_TOO_LONG, 0, (struct str){NULL, 0});
+        drop_begin(p, IMAP_PARSE_TOO_LONG, LINE_TOO_LONG, 0, buf_str(&p->line));
     if (p->dropping) {
         drop_on(p, in, NULL, out);
         return;

@@ -494,6 +494,19 @@ static void the_announcement_of_a_literal_is_seen_where_the_line_gets_too_long(v
     buf_free(&b);
 }
 
+#define TEN        "0000000000"
+#define LONG_THREE TEN TEN TEN TEN TEN TEN TEN TEN "3"
+
+static void a_long_announcement_is_seen_wherever_the_line_gets_too_long(void **state)
+{
+    struct buf b = {0};
+    for (size_t n = 1910; n < 2002; n++)
+        assert_dump(NOT,
+                    repeat(&b, "t LOGIN ", "x", n, "{" LONG_THREE "+}\r\n\r\n\r\r\nb NOOP\r\n"),
+                    "t LONG The command line is too long\nb NOOP {}\n");
+    buf_free(&b);
+}
+
 static void a_line_without_end_is_fatal(void **state)
 {
     struct buf b = {0};
@@ -768,6 +781,7 @@ int main(void)
         cmocka_unit_test(a_session_goes_on_after_a_wrong_command),
         cmocka_unit_test(an_over_long_line_is_refused_and_the_session_goes_on),
         cmocka_unit_test(the_announcement_of_a_literal_is_seen_where_the_line_gets_too_long),
+        cmocka_unit_test(a_long_announcement_is_seen_wherever_the_line_gets_too_long),
         cmocka_unit_test(a_line_without_end_is_fatal),
         cmocka_unit_test(a_literal_over_the_limit_is_refused),
         cmocka_unit_test(a_command_of_many_literals_is_refused_at_its_limit),

@@ -174,10 +174,14 @@ struct directory_route {
     struct directory_target *targets; /* each account once; in the arena */
     size_t n;                         /* at least 1 */
 };
+/* Addresses that are looked up for one, in all. */
+enum { DIRECTORY_LOOK_UPS = 2048 };
 /* The accounts that take mail for an address; E_NOTFOUND (err.why tells the domain's absence from
- * the user's); E_LIMIT: it reaches more than DIRECTORY_TARGETS, or through too many aliases. */
+ * the user's); E_LIMIT: it reaches more than DIRECTORY_TARGETS, or through too many aliases.
+ * E_AGAIN: it takes more than `most` look-ups (up to DIRECTORY_LOOK_UPS), each of which is some
+ * reads of the index. */
 MUST_CHECK struct err directory_route(struct directory *d, struct str local, struct str domain,
-                                      struct arena *a, struct directory_route *out);
+                                      size_t most, struct arena *a, struct directory_route *out);
 
 /* --------------------------------------------------------------------------------------- log-in */
 

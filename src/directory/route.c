@@ -1,7 +1,7 @@
 /* From an address to accounts: directory.h has the order of look-ups. */
 #include "directory/private.h"
 
-enum { DEPTH = 8, LOOKED_UP = 2048 }; /* aliases that lead to aliases; addresses in all */
+enum { DEPTH = 8 }; /* aliases that lead to aliases */
 
 struct routing {
     struct snap *snap;
@@ -11,7 +11,7 @@ struct routing {
     const struct directory_settings *settings; /* NULL: only whether there is an account */
     struct directory_target *targets;
     size_t n;
-    size_t looked_up;
+    size_t looked_up, most;
 };
 
 /* -- quota -- */
@@ -126,8 +126,10 @@ static struct err find_exact(struct routing *r, const struct dir_address *addres
 {
     Thurn__AccountRecord *record;
     Thurn__Alias *alias;
-    if (++r->looked_up > LOOKED_UP)
+    if (++r->looked_up > DIRECTORY_LOOK_UPS)
         return err_make(E_LIMIT, "the address leads to too many others");
+    if (r->looked_up > r->most)
+        return err_make(E_AGAIN, "the address leads to many others");
     if (r->not_through && address_eq(address, r->not_through))
         return err_make(E_CONFLICT, "the alias would lead to itself");
     struct err e = dir_get_account(r->snap, address, r->a, &record);
@@ -194,12 +196,13 @@ static struct err routing_begin(struct routing *r)
     return r->targets ? OK : err_make(E_LIMIT, "no memory for an address");
 }
 
-struct err directory_route(struct directory *d, struct str local, struct str domain,
+struct err directory_route(struct directory *d, struct str local, struct str domain, size_t most,
                            struct arena *a, struct directory_route *out)
 {
     struct dir_address address;
     struct directory_settings settings = dir_settings(d);
-    struct routing r = {.separator = settings.separator, .settings = &settings, .a = a};
+    struct routing r = {
+        .separator = settings.separator, .settings = &settings, .a = a, .most = most};
     TRY(dir_address_of(local, domain, &address));
     TRY(routing_begin(&r));
     struct kept_snap s;
@@ -219,7 +222,11 @@ struct err dir_reaches(struct snap *s, uint8_t separator, const struct dir_addre
 {
     struct arena a CLEANUP(arena_free);
     arena_init(&a, (size_t)4 * RECORD_BUDGET);
-    struct routing r = {.snap = s, .separator = separator, .a = &a, .not_through = not_through};
+    struct routing r = {.snap = s,
+                        .separator = separator,
+                        .a = &a,
+                        .not_through = not_through,
+                        .most = DIRECTORY_LOOK_UPS};
     TRY(routing_begin(&r));
     struct str local = str_of(address->local, address->local_n);
     return find_local(&r, address, local, (struct str){NULL, 0}, 0);

@@ -23,12 +23,12 @@ static struct err own_domain(struct directory *d, struct str hostname, struct ar
 }
 
 static struct err route(struct directory *d, struct str hostname, const Thurn__Mailaddr *address,
-                        struct arena *a, struct lmtp_route *out)
+                        size_t most, struct arena *a, struct lmtp_route *out)
 {
     struct str domain = pb_str(address->domain);
     if (!domain.n)
         TRY(own_domain(d, hostname, a, &domain));
-    struct err e = directory_route(d, pb_str(address->local), domain, a, &out->to);
+    struct err e = directory_route(d, pb_str(address->local), domain, most, a, &out->to);
     if (e.code == E_NOTFOUND || e.code == E_INVALID)
         out->foreign = directory_domain_is_ours(d, domain).code == E_NOTFOUND;
     return e;
@@ -52,11 +52,11 @@ static Thurn__Status take_willing(struct directory_route *to)
 }
 
 Thurn__Status lmtp_recipient(struct directory *d, struct str hostname,
-                             const Thurn__Mailaddr *address, struct arena *a,
+                             const Thurn__Mailaddr *address, size_t most, struct arena *a,
                              struct lmtp_route *out)
 {
     *out = (struct lmtp_route){0};
-    struct err e = route(d, hostname, address, a, out);
+    struct err e = route(d, hostname, address, most, a, out);
     switch (e.code) {
     case E_OK: return take_willing(&out->to);
     case E_NOTFOUND:
@@ -65,6 +65,7 @@ Thurn__Status lmtp_recipient(struct directory *d, struct str hostname,
         s.text = pb_bytes(str_c(e.why));
         return s;
     }
+    case E_AGAIN: out->unfinished = true; return RPC_STATUS(THURN__CODE__TEMPORARY, "");
     default:
         log_error("lmtp.recipient", LF_ERR(e));
         return RPC_STATUS(THURN__CODE__TEMPORARY, "the directory cannot be read");

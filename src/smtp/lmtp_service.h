@@ -26,14 +26,14 @@ struct lmtp_message {
 struct lmtp_route {
     struct directory_route to; /* without those that are locked and refuse mail, if others do not */
     bool foreign;              /* the domain is not served here */
+    bool unfinished;           /* it takes more than `most` look-ups */
 };
 /* Whether mail for the address is taken, and by which accounts; they live in the arena. DONE, or
  * what to tell. Quotas are not looked at: see lmtp_quota. An address without domain belongs to the
  * host of that name, or to the only domain that there is (RFC 5321 section 4.1.1.3, for
- * Postmaster).
- */
+ * Postmaster): for it all domains may have to be read. `most`: see directory_route. */
 Thurn__Status lmtp_recipient(struct directory *d, struct str hostname,
-                             const Thurn__Mailaddr *address, struct arena *a,
+                             const Thurn__Mailaddr *address, size_t most, struct arena *a,
                              struct lmtp_route *out);
 /* Whether an account has room for mail: it may be overshot by one message. Only asked for addresses
  * that lead to one account: a message to several is not refused to all because one is full. */

@@ -14,7 +14,7 @@
 enum { TRACE_MAX = 64 };
 enum { DELIVERY_TRIES = 3 }; /* of one that has reached some of its accounts */
 /* Recipients that lead to several accounts are looked up when the message is there. */
-enum { DELIVERY_TARGETS = 16384, DELIVERY_BUDGET = 64 * 1024 * KB };
+enum { DELIVERY_TARGETS = 16384, DELIVERY_BUDGET = 64 * 1024 * KB, FIND_SLICE_US = 5000 };
 
 struct delivery;
 
@@ -54,6 +54,7 @@ struct delivery {
     struct delivery_target **targets;
     struct delivery_way *ways;
     size_t n_targets, cap_targets, n_ways, cap_ways;
+    size_t found; /* recipients whose accounts have been looked up */
     size_t n;
     struct delivery_recipient recipients[];
 };
@@ -226,7 +227,7 @@ static struct err several_find(struct delivery *d, size_t recipient, Thurn__Stat
     arena_init(&a, DELIVERY_BUDGET);
     struct lmtp_route route;
     *out = lmtp_recipient(d->l->s.b->directory, d->m.hostname, d->request->recipients[recipient],
-                          &a, &route);
+                          DIRECTORY_LOOK_UPS, &a, &route);
     for (size_t i = 0; out->code == THURN__CODE__DONE && i < route.to.n; i++) {
         const struct directory_target *t = &route.to.targets[i];
         TRY(way_add(d, recipient, t->account, t->address, t->detail));
@@ -249,13 +250,19 @@ static void recipient_find(struct delivery *d, size_t i)
     log_warn("lmtp.too-many-accounts", LF_U64("accounts", d->n_targets), LF_ERR(e));
 }
 
-/* On a worker: the bytes are hashed once, then every account gets its writer. */
+/* On a worker: the bytes are hashed once, then every account gets its writer. If the look-ups take
+ * long, others come in between. */
 static void delivery_fan_out(struct job *j)
 {
     struct delivery *d = container_of(j, struct delivery, job);
     struct sched *sched = d->l->s.b->sched;
-    for (size_t i = 0; i < d->n; i++)
-        recipient_find(d, i);
+    uint64_t until = clock_mono_us() + FIND_SLICE_US;
+    while (d->found < d->n && clock_mono_us() < until)
+        recipient_find(d, d->found++);
+    if (d->found < d->n) {
+        sched_run(sched, j);
+        return;
+    }
     if (d->n_targets == 0) {
         delivery_end(d);
         return;

@@ -11,6 +11,7 @@
 
 enum { MAIL_STATE = 1, LOGIN_STATE = 2 };
 enum { ROUTE_BUDGET = 4 * 1024 * KB }; /* an address that leads to as many accounts as it may */
+enum { ROUTE_FEW = 8 };                /* addresses looked up on the loop's thread */
 enum { TICKET_BUDGET = 16 * KB };
 
 static const struct chan_rule lmtp_rules[] = {
@@ -95,31 +96,26 @@ void lmtp_answer(struct session *s, uint16_t type, uint32_t serial, const Protob
         log_error("lmtp.answer", LF_ERR(e));
 }
 
-/* `to`: where it leads, if it was accepted. */
-static void recipient_answer(struct lmtp_session *l, struct frame *f, Thurn__Status status,
-                             bool foreign, const struct directory_target *to)
+/* It is known what becomes of the recipient. Loop's thread. */
+static void recipient_answer(void *arg)
 {
+    static const struct directory_target several = {.account = {0}};
+    struct lmtp_session *l = arg;
+    struct frame *f = l->asking;
     const Thurn__LmtpRecipient *m = (const Thurn__LmtpRecipient *)f->message;
     struct buf ticket CLEANUP(buf_free) = {0};
-    if (to) {
+    if (l->asked_status.code == THURN__CODE__DONE) {
+        const struct directory_target *to = l->asked.to.n == 1 ? &l->asked.to.targets[0] : &several;
         accepted_add(l, m->address, to);
         mail_ticket_put(&l->s, m->address, to, &ticket);
     }
     Thurn__LmtpRecipientAnswer answer = THURN__LMTP_RECIPIENT_ANSWER__INIT;
-    answer.status = &status;
-    answer.foreign = foreign;
+    answer.status = &l->asked_status;
+    answer.foreign = l->asked.foreign;
     answer.ticket = pb_bytes(buf_str(&ticket));
     lmtp_answer(&l->s, RPC_LMTP_RECIPIENT_ANSWER, f->serial, &answer.base);
-    frame_free(f);
-}
-
-/* On the loop's thread, where the recipients are. */
-static void recipient_quota_known(void *arg)
-{
-    struct lmtp_session *l = arg;
-    struct frame *f = l->asking;
     l->asking = NULL;
-    recipient_answer(l, f, l->asked_status, false, l->asked.account.v ? &l->asked : NULL);
+    frame_free(f);
     arena_free(&l->asking_arena);
     session_end(&l->s);
 }
@@ -130,36 +126,57 @@ static void recipient_quota(struct writer *w, struct account *a, struct err open
     struct lmtp_session *l = container_of(w, struct lmtp_session, asking_quota);
     l->asked_status = opened.code
                           ? RPC_STATUS(THURN__CODE__TEMPORARY, "the mailbox cannot be opened now")
-                          : lmtp_quota(a, &l->asked.quota);
-    if (l->asked_status.code != THURN__CODE__DONE)
-        l->asked.account.v = 0;
+                          : lmtp_quota(a, &l->asked.to.targets[0].quota);
     struct loop *loop = l->s.b->loop;
     sched_write_done(l->s.b->sched, w);
-    loop_post(loop, recipient_quota_known, l);
+    loop_post(loop, recipient_answer, l);
 }
 
-/* Takes the frame. */
+static void recipient_look_up(struct lmtp_session *l, size_t most)
+{
+    const Thurn__LmtpRecipient *m = (const Thurn__LmtpRecipient *)l->asking->message;
+    arena_init(&l->asking_arena, ROUTE_BUDGET);
+    l->asked_status = lmtp_recipient(l->s.b->directory, str_c(l->s.b->hostname), m->address, most,
+                                     &l->asking_arena, &l->asked);
+}
+
+/* It is known where the recipient leads. Loop's thread. */
+static void recipient_routed(void *arg)
+{
+    struct lmtp_session *l = arg;
+    const struct directory_target *to = l->asked.to.targets;
+    if (l->asked_status.code == THURN__CODE__DONE && l->asked.to.n == 1 &&
+        (to->quota.bytes || to->quota.messages)) {
+        l->asking_quota = (struct writer){.write = recipient_quota};
+        sched_write(l->s.b->sched, to->account, &l->asking_quota);
+    } else {
+        recipient_answer(l);
+    }
+}
+
+/* On a worker. */
+static void recipient_route_long(struct job *j)
+{
+    struct lmtp_session *l = container_of(j, struct lmtp_session, asking_route);
+    recipient_look_up(l, DIRECTORY_LOOK_UPS);
+    loop_post(l->s.b->loop, recipient_routed, l);
+}
+
+/* Takes the frame. What needs few look-ups, as nearly all do, needs no worker. */
 static void recipient_route(struct lmtp_session *l, struct frame *f)
 {
     const Thurn__LmtpRecipient *m = (const Thurn__LmtpRecipient *)f->message;
-    struct lmtp_route route;
-    struct arena *a = &l->asking_arena;
-    arena_init(a, ROUTE_BUDGET);
-    Thurn__Status status =
-        lmtp_recipient(l->s.b->directory, str_c(l->s.b->hostname), m->address, a, &route);
-    bool one = status.code == THURN__CODE__DONE && route.to.n == 1;
-    if (one && (route.to.targets[0].quota.bytes || route.to.targets[0].quota.messages)) {
-        l->asking = f;
-        l->asked = route.to.targets[0];
-        l->asking_quota = (struct writer){.write = recipient_quota};
-        sched_write(l->s.b->sched, l->asked.account, &l->asking_quota);
-        return;
+    l->asking = f;
+    l->asked.unfinished = true;
+    if (m->address->domain.len)
+        recipient_look_up(l, ROUTE_FEW);
+    if (l->asked.unfinished) {
+        arena_free(&l->asking_arena);
+        l->asking_route.run = recipient_route_long;
+        sched_run(l->s.b->sched, &l->asking_route);
+    } else {
+        recipient_routed(l);
     }
-    static const struct directory_target several = {.account = {0}};
-    const struct directory_target *to = one ? &route.to.targets[0] : &several;
-    recipient_answer(l, f, status, route.foreign, status.code == THURN__CODE__DONE ? to : NULL);
-    arena_free(a);
-    session_end(&l->s);
 }
 
 static void recipient(struct lmtp_session *l, struct frame *f)

@@ -17,11 +17,12 @@ struct lmtp_session {
     struct session s;
     struct list accepted; /* since the last delivery, oldest first */
     size_t n_accepted;
-    /* The recipient that is being looked at, if its account has a quota. */
+    /* The recipient that is being looked at. */
     struct frame *asking;
     struct arena asking_arena;
-    struct directory_target asked;
+    struct lmtp_route asked;
     Thurn__Status asked_status;
+    struct job asking_route;
     struct writer asking_quota;
     struct frame *login_request;
     bool logged_in;

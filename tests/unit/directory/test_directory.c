@@ -12,7 +12,7 @@ static struct err route(struct rig *r, struct str local, struct str domain, acco
     struct arena a CLEANUP(arena_free);
     arena_init(&a, 1 << 20);
     struct directory_route to;
-    TRY(directory_route(r->d, local, domain, &a, &to));
+    TRY(directory_route(r->d, local, domain, 1, &a, &to));
     assert_int_equal(to.n, 1);
     *out = to.targets[0].account;
     return OK;

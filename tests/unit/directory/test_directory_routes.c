@@ -10,7 +10,7 @@ static void leads_to(struct rig *r, const char *local, const char *domain, const
     struct buf got CLEANUP(buf_free) = {0};
     arena_init(&a, 1 << 22);
     struct directory_route to;
-    struct err e = directory_route(r->d, str_c(local), str_c(domain), &a, &to);
+    struct err e = directory_route(r->d, str_c(local), str_c(domain), DIRECTORY_LOOK_UPS, &a, &to);
     if (e.code)
         buf_printf(&got, "%s", e.why);
     for (size_t i = 0; !e.code && i < to.n; i++) {

@@ -25,12 +25,17 @@ static Thurn__Mailaddr mailaddr(const char *local)
     return a;
 }
 
-static Thurn__Code ask_recipient(struct end *lmtp, const char *local)
+static void send_recipient(struct end *lmtp, const char *local)
 {
     Thurn__Mailaddr a = mailaddr(local);
     Thurn__LmtpRecipient m = THURN__LMTP_RECIPIENT__INIT;
     m.address = &a;
     rig_send(lmtp, RPC_LMTP_RECIPIENT, &m, none, -1);
+}
+
+static Thurn__Code ask_recipient(struct end *lmtp, const char *local)
+{
+    send_recipient(lmtp, local);
     struct frame *f = rig_expect(lmtp, RPC_LMTP_RECIPIENT_ANSWER);
     Thurn__Code code = ((const Thurn__LmtpRecipientAnswer *)f->message)->status->code;
     frame_free(f);
@@ -699,6 +704,67 @@ static void without_a_scanner_the_client_is_asked_to_come_again(void **state)
     assert_int_equal(delivered(lmtp, 1), THURN__CODE__TEMPORARY);
 }
 
+enum { ALIASES = 12, HELD = 8 };
+
+static struct held_worker {
+    struct job job;
+    pthread_mutex_t *until;
+} held[HELD];
+
+static void wait_for_release(struct job *j)
+{
+    pthread_mutex_t *until = container_of(j, struct held_worker, job)->until;
+    (void)pthread_mutex_lock(until);
+    (void)pthread_mutex_unlock(until);
+}
+
+static bool has_answer(void *arg)
+{
+    const struct end *e = arg;
+    return e->n > e->taken;
+}
+
+/* "all" leads to some aliases, each of which leads to alice. */
+static void make_aliases(struct rig *r)
+{
+    char text[ALIASES][40];
+    struct str to = STR("alice@example.test"), targets[ALIASES];
+    for (size_t i = 0; i < ALIASES; i++) {
+        (void)snprintf(text[i], sizeof text[i], "a%zu@example.test", i);
+        targets[i] = str_c(text[i]);
+        assert_int_equal(directory_alias_add(r->b.directory, targets[i], &to, 1).code, E_OK);
+    }
+    assert_int_equal(
+        directory_alias_add(r->b.directory, STR("all@example.test"), targets, ALIASES).code, E_OK);
+}
+
+/* The workers do it, when they come to it; the others are answered meanwhile. */
+static void an_address_that_leads_to_many_keeps_nobody_waiting(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    make_aliases(r);
+    static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;
+    (void)pthread_mutex_lock(&busy);
+    for (size_t i = 0; i < HELD; i++) {
+        held[i] = (struct held_worker){{.run = wait_for_release}, &busy};
+        sched_run(r->b.sched, &held[i].job);
+    }
+    struct end *many = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP),
+               *one = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    send_recipient(many, "all");
+    Thurn__Code code = ask_recipient(one, "a3");
+    bool many_first = has_answer(many);
+    (void)pthread_mutex_unlock(&busy);
+    assert_int_equal(code, THURN__CODE__DONE);
+    assert_false(many_first);
+    frame_free(rig_expect(many, RPC_LMTP_RECIPIENT_ANSWER));
+    send_delivery(many, (const char *const[]){"all"}, 1, STR("Subject: x\r\n\r\nx\r\n"), -1);
+    assert_int_equal(delivered(many, 1), THURN__CODE__DONE);
+    assert_int_equal(rig_inbox(r, alice, NULL), 1);
+}
+
 int main(void)
 {
     log_open("test", 0, LOG_ERROR);
@@ -725,6 +791,7 @@ int main(void)
         CASE(removing_an_account_ends_its_sessions),
         CASE(what_is_in_flight_is_finished_before_the_end),
         CASE(without_a_scanner_the_client_is_asked_to_come_again),
+        CASE(an_address_that_leads_to_many_keeps_nobody_waiting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

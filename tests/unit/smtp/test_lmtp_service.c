@@ -234,7 +234,8 @@ static void route_is(struct rig *r, const char *host, const char *local, const c
     struct lmtp_route route;
     struct arena a CLEANUP(arena_free);
     arena_init(&a, 1 << 20);
-    assert_int_equal(lmtp_recipient(r->d, str_c(host), &to, &a, &route).code, code);
+    assert_int_equal(lmtp_recipient(r->d, str_c(host), &to, DIRECTORY_LOOK_UPS, &a, &route).code,
+                     code);
     assert_int_equal(route.foreign, foreign);
     assert_int_equal(route.to.n, code == THURN__CODE__DONE);
     if (route.to.n)

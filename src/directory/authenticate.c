@@ -26,19 +26,25 @@ static struct err user_address(struct snap *s, struct str user, struct dir_addre
     return dir_address_of(user, str_of(only.name.b, only.name.n), out);
 }
 
+/* From another name of a domain to the domain itself; whether it was one. */
+static struct err main_domain(struct snap *s, struct dir_domain *name, struct arena *a, bool *out)
+{
+    Thurn__Domain *domain;
+    TRY(dir_get_domain(s, name, a, &domain));
+    *out = domain->alias_of.len > 0;
+    return *out ? dir_domain_of(dir_str(domain->alias_of), name) : OK;
+}
+
 /* The account of this name, at the domain or at the one that it is another name of. */
 static struct err user_account(struct snap *s, struct dir_address *address, struct arena *a,
                                Thurn__AccountRecord **out)
 {
     struct err e = dir_get_account(s, address, a, out);
-    Thurn__Domain *domain;
+    bool elsewhere;
     if (e.code != E_NOTFOUND)
         return e;
-    TRY(dir_get_domain(s, &address->domain, a, &domain));
-    if (!domain->alias_of.len)
-        return e;
-    TRY(dir_domain_of(dir_str(domain->alias_of), &address->domain));
-    return dir_get_account(s, address, a, out);
+    TRY(main_domain(s, &address->domain, a, &elsewhere));
+    return elsewhere ? dir_get_account(s, address, a, out) : e;
 }
 
 static struct err find_user(struct directory *d, struct str user, struct arena *a,
@@ -51,6 +57,31 @@ static struct err find_user(struct directory *d, struct str user, struct arena *
         e = user_account(s.snap, out_address, a, out);
     dir_read_end(d, s);
     return e;
+}
+
+static struct err login_name(struct directory *d, struct str user, struct dir_address *out)
+{
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, RECORD_BUDGET);
+    struct kept_snap s;
+    bool elsewhere;
+    TRY(dir_read_begin(d, &s));
+    struct err e = user_address(s.snap, user, out);
+    if (e.code == E_OK) {
+        struct err known = main_domain(s.snap, &out->domain, &a, &elsewhere);
+        if (known.code != E_NOTFOUND) /* nobody's domain is a name too */
+            e = known;
+    }
+    dir_read_end(d, s);
+    return e;
+}
+
+void directory_login_name(struct directory *d, struct str user, struct buf *out)
+{
+    struct dir_address address;
+    uint8_t text[ADDRESS_MAX];
+    struct err e = login_name(d, user, &address);
+    buf_put(out, e.code == E_OK ? dir_address_text(&address, text) : user);
 }
 
 /* Replaces an imported hash by one of our own, unless the record has changed meanwhile. */

@@ -197,6 +197,10 @@ struct principal {
  * excepted: whoever imports that wants it. */
 MUST_CHECK struct err directory_authenticate(struct directory *d, struct str user,
                                              struct str password, struct principal *out);
+/* The one name of an account, of those that it can be called by at log-in: its address at the
+ * domain itself. What can be no address stays as it is. At most three reads of the index; whether
+ * there is such an account is not looked at. */
+void directory_login_name(struct directory *d, struct str user, struct buf *out);
 /* Whether what this principal has begun may go on: a session that wakes. OK; E_DENIED: the account
  * is locked, or its password or generation has changed since; E_NOTFOUND: it is gone. Two reads of
  * the index, no hash. */

@@ -67,6 +67,42 @@ bool ip_net_has(const struct ip_net *net, struct ip ip)
     return rest == 0 || ((net->ip.b[bytes] ^ ip.b[bytes]) >> (8 - rest)) == 0;
 }
 
+void ip_nets_set(struct ip_nets *l, const char *setting, const ProtobufCBinaryData *texts, size_t n)
+{
+    ip_nets_free(l);
+    l->nets = mem_alloc(n * sizeof *l->nets);
+    for (size_t i = 0; i < n; i++) {
+        struct str text = str_of(texts[i].data, texts[i].len);
+        struct err e = ip_net_parse(text, &l->nets[l->n]);
+        if (e.code == E_OK)
+            l->n++;
+        else
+            log_error("settings.no-network", LF_C("setting", setting), LF_STR("value", text),
+                      LF_ERR(e));
+    }
+}
+
+void ip_nets_free(struct ip_nets *l)
+{
+    free(l->nets);
+    *l = (struct ip_nets){0};
+}
+
+bool ip_nets_have(const struct ip_nets *l, struct ip ip)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (ip_net_has(&l->nets[i], ip))
+            return true;
+    return false;
+}
+
+bool ip_is_own(struct ip ip)
+{
+    static const uint8_t loopback[16] = {[15] = 1};
+    return ip.n == 0 || (ip.n == 4 && ip.b[0] == 127) ||
+           (ip.n == 16 && memcmp(ip.b, loopback, 16) == 0);
+}
+
 static void sockaddr_of(struct ip ip, uint16_t port, struct sockaddr_storage *out, socklen_t *len)
 {
     memset(out, 0, sizeof *out);

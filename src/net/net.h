@@ -55,6 +55,18 @@ struct ip_net {
 /* "127.0.0.0/8", "::1" (all bits). E_INVALID for anything else. */
 MUST_CHECK struct err ip_net_parse(struct str s, struct ip_net *out);
 bool ip_net_has(const struct ip_net *net, struct ip ip);
+struct ip_nets {
+    struct ip_net *nets;
+    size_t n;
+};
+/* Those of the texts, in their place; one that is none is logged under the setting's name and left
+ * out. */
+void ip_nets_set(struct ip_nets *l, const char *setting, const ProtobufCBinaryData *texts,
+                 size_t n);
+void ip_nets_free(struct ip_nets *l);
+bool ip_nets_have(const struct ip_nets *l, struct ip ip);
+/* This machine's own: loopback, or none. */
+bool ip_is_own(struct ip ip);
 /* "127.0.0.1:2143", "[::1]:993", "*:993" (every IPv4 address) into a socket address; port 0 is
  * allowed. */
 MUST_CHECK struct err sockaddr_parse(struct str s, struct sockaddr_storage *out, socklen_t *len);

@@ -138,11 +138,12 @@ void backend_settings(struct backend *b, const Thurn__Settings *s)
                                          .quota_bytes = s->quota,
                                          .quota_messages = s->quota_messages};
     directory_set(b->directory, &d);
-    const struct login_settings l = {
+    struct login_settings l = {
         .policy = {.free_failures = s->login_failures, .delay_max_ms = s->login_delay_max},
         .cache_ms = s->login_cache,
         .connections = {.account = s->max_connections_per_account,
                         .address = s->max_connections_per_address}};
+    ip_nets_set(&l.shared, "shared_addresses", s->shared_addresses, s->n_shared_addresses);
     logins_set(b->logins, &l);
     (void)snprintf(b->hostname, sizeof b->hostname, "%.*s", STR_FMT(pb_str(s->hostname)));
     scan_pool_set_timeout(b->scan, s->scan_timeout);

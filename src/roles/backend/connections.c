@@ -61,13 +61,6 @@ static struct str network_of(const struct ip *ip)
     return ip->n ? str_of(ip->b, MIN(ip->n, (uint8_t)8)) : STR("-");
 }
 
-static bool is_own(const struct ip *ip)
-{
-    static const uint8_t loopback[16] = {[15] = 1};
-    return ip->n == 0 || (ip->n == 4 && ip->b[0] == 127) ||
-           (ip->n == 16 && memcmp(ip->b, loopback, 16) == 0);
-}
-
 static uintptr_t number(const struct map *m, struct str key)
 {
     return (uintptr_t)map_get(m, key);
@@ -97,7 +90,7 @@ static struct err limits_check(struct connections *c, const struct connection_li
               of_address = number(&c->addresses, network_of(&one->peer));
     if (limits->account && of_account >= limits->account)
         return err_make(E_LIMIT, "too many connections of the account");
-    if (limits->address && of_address >= limits->address && !is_own(&one->peer))
+    if (limits->address && of_address >= limits->address)
         return err_make(E_LIMIT, "too many connections from the address");
     return OK;
 }

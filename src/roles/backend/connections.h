@@ -17,8 +17,7 @@ struct connection_id {
     session_id session;
     uint32_t frontend;
 };
-/* 0: no limit. Connections from this machine itself have none by address: a webmail's, a proxy's.
- */
+/* 0: no limit. */
 struct connection_limits {
     uint32_t account, address;
 };

@@ -162,13 +162,15 @@ static void attempt_taken(struct job *j)
 }
 
 /* Whether too many wait already. What strangers do with a name fills no place of those who have
- * logged in with it from where they are. With the lock. */
-static bool queue_is_full(struct logins *l, const struct login_keys *keys)
+ * logged in with it from where they are: from an address of their own, that is. With the lock. */
+static bool queue_is_full(struct logins *l, const struct login *login)
 {
-    const struct lane *lane = map_get(&l->by_key, map_key_u64(&keys->address));
-    if (lane && lane->n >= PER_LANE)
+    const struct login_keys *keys = &login->keys;
+    const struct lane *lane = map_get(&l->by_key, map_key_u64(&keys->from));
+    if (!login->shared && lane && lane->n >= PER_LANE)
         return true;
-    return name_waits(l, keys->name) >= PER_NAME && !login_limits_known_good(l->limits, keys);
+    return name_waits(l, keys->name) >= PER_NAME &&
+           (login->shared || !login_limits_known_good(l->limits, keys));
 }
 
 /* Into the queue of its address. */
@@ -177,10 +179,10 @@ static void attempt_queue(struct login *login)
     struct logins *l = login->logins;
     login->job.run = attempt_taken;
     (void)pthread_mutex_lock(&l->lock);
-    bool full = queue_is_full(l, &login->keys);
+    bool full = queue_is_full(l, login);
     if (!full) {
         name_count(l, login->keys.name, 1);
-        lane_push(l, login->keys.address, &login->job);
+        lane_push(l, login->keys.from, &login->job);
     }
     (void)pthread_mutex_unlock(&l->lock);
     if (full) {
@@ -200,11 +202,14 @@ static void attempt_turn(void *arg)
 
 void login_submit(struct logins *l, struct login *login)
 {
+    struct buf name CLEANUP(buf_free) = {0};
+    directory_login_name(l->directory, login->user, &name);
     login->logins = l;
     login->job.run = attempt_run;
     list_init(&login->link);
     (void)pthread_mutex_lock(&l->lock);
-    login->keys = login_limits_keys(l->limits, login->peer, login->user);
+    login->shared = ip_is_own(login->peer) || ip_nets_have(&l->settings.shared, login->peer);
+    login->keys = login_limits_keys(l->limits, login->peer, login->shared, buf_str(&name));
     uint64_t wait = l->stopping ? LOGIN_REFUSED
                                 : login_limits_wait(l->limits, &l->settings.policy, &login->keys,
                                                     clock_mono_us());
@@ -285,6 +290,8 @@ struct err login_check(struct login *login, struct principal *out)
         (void)pthread_mutex_lock(&l->lock);
         struct connection_limits limits = l->settings.connections;
         (void)pthread_mutex_unlock(&l->lock);
+        if (login->shared)
+            limits.address = 0;
         e = connections_add(l->connections, &limits, login->id, out->account, login->peer);
     }
     if (e.code)
@@ -302,6 +309,7 @@ struct connections *logins_connections(struct logins *l)
 void logins_set(struct logins *l, const struct login_settings *s)
 {
     (void)pthread_mutex_lock(&l->lock);
+    ip_nets_free(&l->settings.shared);
     l->settings = *s;
     (void)pthread_mutex_unlock(&l->lock);
 }
@@ -337,6 +345,7 @@ void logins_free(struct logins *l)
     map_free(&l->by_key);
     map_free(&l->names);
     connections_free(l->connections);
+    ip_nets_free(&l->settings.shared);
     login_limits_free(l->limits);
     login_cache_free(l->cache);
     (void)pthread_cond_destroy(&l->more);

@@ -19,12 +19,14 @@ struct login_settings {
     struct login_policy policy;
     uint32_t cache_ms; /* 0: each password is looked at anew */
     struct connection_limits connections;
+    struct ip_nets shared; /* from where many users come; this machine's own are so always */
 };
 
 /* `threads`: at least 1. The directory must outlive it. */
 struct logins *logins_new(struct loop *loop, struct directory *d, unsigned threads);
 /* Nobody may be waiting. */
 void logins_free(struct logins *l);
+/* Takes over the list of networks. */
 void logins_set(struct logins *l, const struct login_settings *s);
 /* From now on nobody waits for a turn: everything that is waiting is refused. Loop's thread. */
 void logins_stop(struct logins *l);
@@ -44,6 +46,7 @@ struct login {
     struct list link;
     struct logins *logins;
     struct login_keys keys;
+    bool shared;         /* its address: limits are those of the account only */
     struct timer *timer; /* the loop's */
     uint64_t since;
     struct err verdict; /* it is refused without a look */

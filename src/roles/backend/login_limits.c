@@ -58,13 +58,16 @@ static uint64_t key_of(const struct login_limits *l, char kind, struct str a, st
     return cur_u64le(&c) | 1; /* 0 is a free place */
 }
 
-struct login_keys login_limits_keys(const struct login_limits *l, struct ip peer, struct str user)
+struct login_keys login_limits_keys(const struct login_limits *l, struct ip peer, bool shared,
+                                    struct str user)
 {
     static const struct str none = {NULL, 0};
     struct str network = network_of(&peer), name = str_sub(user, 0, 512);
-    return (struct login_keys){.address = key_of(l, 'a', network, none),
-                               .pair = key_of(l, 'p', network, name),
-                               .name = key_of(l, 'n', none, name)};
+    struct login_keys k = {.from = key_of(l, 'a', network, none),
+                           .pair = key_of(l, 'p', network, name),
+                           .name = key_of(l, 'n', none, name)};
+    k.address = shared ? k.pair : k.from;
+    return k;
 }
 
 /* -- counts -- */

@@ -36,10 +36,13 @@ struct login_policy {
 
 /* Who tries: made once for an attempt. */
 struct login_keys {
+    uint64_t from; /* the address */
     uint64_t address, pair, name;
 };
-/* `user` as the client wrote it; its case does not matter. */
-struct login_keys login_limits_keys(const struct login_limits *l, struct ip peer, struct str user);
+/* `user`: directory_login_name; its case does not matter. `shared`: many users come from this
+ * address, which is not counted as one then: each name from there is. */
+struct login_keys login_limits_keys(const struct login_limits *l, struct ip peer, bool shared,
+                                    struct str user);
 
 #define LOGIN_REFUSED UINT64_MAX
 /* Milliseconds until the password may be looked at; 0: now; LOGIN_REFUSED: not at all. A wait takes

@@ -128,10 +128,7 @@ void frontend_client_gone(struct frontend *fe)
 
 bool frontend_may_login(const struct frontend *fe, struct ip peer, bool tls)
 {
-    for (size_t i = 0; i < fe->n_cleartext && !tls; i++)
-        if (ip_net_has(&fe->cleartext[i], peer))
-            return true;
-    return tls;
+    return tls || ip_nets_have(&fe->cleartext, peer);
 }
 
 /* --------------------------------------------------------------------------------------- backend
@@ -188,17 +185,8 @@ static void frontend_read_settings(struct frontend *fe)
     const Thurn__Settings *s = frontend_settings(fe);
     /* One message at least can always come in. */
     fe->bodies.most = MAX(s->receive_memory, s->message_size_limit);
-    free(fe->cleartext);
-    fe->cleartext = mem_alloc(s->n_cleartext_login_from * sizeof *fe->cleartext);
-    fe->n_cleartext = 0;
-    for (size_t i = 0; i < s->n_cleartext_login_from; i++) {
-        struct str text = pb_str(s->cleartext_login_from[i]);
-        struct err e = ip_net_parse(text, &fe->cleartext[fe->n_cleartext]);
-        if (e.code == E_OK)
-            fe->n_cleartext++;
-        else
-            log_error("frontend.cleartext_login_from", LF_STR("value", text), LF_ERR(e));
-    }
+    ip_nets_set(&fe->cleartext, "cleartext_login_from", s->cleartext_login_from,
+                s->n_cleartext_login_from);
 }
 
 static struct err frontend_prepare(struct role *r, struct buf *explain)

@@ -33,9 +33,8 @@ struct frontend {
     struct list entrances;
     struct list clients;
     size_t n_clients;
-    struct ip_net *cleartext; /* from where passwords may come without TLS */
-    size_t n_cleartext;
-    struct buf out; /* scratch for what is being printed */
+    struct ip_nets cleartext; /* from where passwords may come without TLS */
+    struct buf out;           /* scratch for what is being printed */
     struct body_budget bodies;
     bool stopping;
     uint64_t stop_by; /* clock_mono_us: no client is waited for any longer */

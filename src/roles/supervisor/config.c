@@ -94,7 +94,7 @@
     X(max_connections_per_account, max_connections_per_account, COUNT, "100", 0, 1000000,            \
       "logged in at a time; 0: no limit")                                                            \
     X(max_connections_per_address, max_connections_per_address, COUNT, "1000", 0, 1000000,           \
-      "logged in from one address (IPv6: /64), except this machine's own; 0: no limit")
+      "logged in from one address (IPv6: /64), except shared ones; 0: no limit")
 /* clang-format on */
 
 static const struct config_scalar config_scalars[] = {
@@ -223,6 +223,7 @@ static void config_fill_scalars(cfg_t *cfg, struct arena *a, Thurn__Settings *s)
         s->hostname = config_text(a, host);
     config_list(cfg, "cleartext_login_from", a, &s->cleartext_login_from,
                 &s->n_cleartext_login_from);
+    config_list(cfg, "shared_addresses", a, &s->shared_addresses, &s->n_shared_addresses);
 }
 
 static void config_fill_listen(cfg_t *cfg, struct arena *a, Thurn__Configuration *out)
@@ -302,7 +303,7 @@ static cfg_t *config_schema(void)
     static cfg_opt_t certificate[] = {CFG_STR_LIST("names", "{}", CFGF_NONE),
                                       CFG_STR("chain", NULL, CFGF_NODEFAULT),
                                       CFG_STR("key", NULL, CFGF_NODEFAULT), CFG_END()};
-    static cfg_opt_t opts[ARRAY_LEN(config_scalars) + 6];
+    static cfg_opt_t opts[ARRAY_LEN(config_scalars) + 7];
     size_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(config_scalars); i++)
         opts[n++] =
@@ -310,6 +311,7 @@ static cfg_t *config_schema(void)
     opts[n++] = (cfg_opt_t)CFG_STR("frontends", config_frontends.fallback, CFGF_NONE);
     opts[n++] = (cfg_opt_t)CFG_STR("run_dir", "/run/thurn", CFGF_NONE);
     opts[n++] = (cfg_opt_t)CFG_STR_LIST("cleartext_login_from", "{}", CFGF_NONE);
+    opts[n++] = (cfg_opt_t)CFG_STR_LIST("shared_addresses", "{}", CFGF_NONE);
     opts[n++] = (cfg_opt_t)CFG_SEC("listen", listen, CFGF_NONE);
     opts[n++] = (cfg_opt_t)CFG_SEC("certificate", certificate, CFGF_MULTI);
     opts[n] = (cfg_opt_t)CFG_END();
@@ -320,6 +322,7 @@ static cfg_t *config_schema(void)
         (void)cfg_set_validate_func(cfg, config_scalars[i].name, config_check_scalar);
     (void)cfg_set_validate_func(cfg, "frontends", config_check_scalar);
     (void)cfg_set_validate_func(cfg, "cleartext_login_from", config_check_net);
+    (void)cfg_set_validate_func(cfg, "shared_addresses", config_check_net);
     (void)cfg_set_validate_func(cfg, "certificate", config_check_certificate);
     (void)cfg_set_validate_func(cfg, "listen|lmtp", config_check_address);
     (void)cfg_set_validate_func(cfg, "listen|imap", config_check_address);
@@ -353,7 +356,10 @@ void config_print_defaults(FILE *out)
             config_frontends.fallback);
     fprintf(out, "# where the control sockets are\n# run_dir = \"/run/thurn\"\n\n"
                  "# addresses from which passwords are taken without TLS\n"
-                 "# cleartext_login_from = {\"127.0.0.0/8\", \"::1\"}\n\nlisten {\n");
+                 "# cleartext_login_from = {\"127.0.0.0/8\", \"::1\"}\n\n"
+                 "# addresses from which many users come, such as a webmail's: log-ins are limited "
+                 "by account\n# only there, and on this machine\n"
+                 "# shared_addresses = {\"192.0.2.8\", \"2001:db8::/64\"}\n\nlisten {\n");
     for (size_t i = 0; i < ARRAY_LEN(config_listeners); i++)
         fprintf(out, "    # %s\n    # %s = {\"%s\"}\n", config_listeners[i].meaning,
                 config_listeners[i].name, config_listeners[i].example);

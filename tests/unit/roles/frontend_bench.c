@@ -232,7 +232,7 @@ void bench_end(struct bench *b)
     timer_free(b->fe->stop_timer);
     tls_server_free(b->fe->tls);
     waiting_free(b->fe->waiting);
-    free(b->fe->cleartext);
+    ip_nets_free(&b->fe->cleartext);
     buf_free(&b->fe->out);
     free(b->fe);
     buf_free(&b->message);

@@ -47,6 +47,7 @@ static void values_with_units_are_understood(void **state)
     parse("message_size_limit = \"2 MB\"\nscan_timeout = 500ms\nlog_level = debug\n"
           "sandbox = relaxed\nlisten { imap = {\"127.0.0.1:143\", \"[::1]:143\"} lmtp = "
           "{\"127.0.0.1:24\"} }\ncleartext_login_from = {\"10.0.0.0/8\"}\n"
+          "shared_addresses = {\"10.0.0.7\", \"::1\"}\n"
           "certificate { names = {\"a.test\", \"b.test\"} chain = \"c\" key = \"k\" }\n",
           &a, &c);
     assert_int_equal(c.error.len, 0);
@@ -56,6 +57,7 @@ static void values_with_units_are_understood(void **state)
     assert_true(c.settings->sandbox_relaxed);
     assert_int_equal(c.n_listen, 3);
     assert_int_equal(c.settings->n_cleartext_login_from, 1);
+    assert_int_equal(c.settings->n_shared_addresses, 2);
     assert_int_equal(c.n_certificates, 1);
     assert_int_equal(c.certificates[0]->n_names, 2);
 }
@@ -68,6 +70,7 @@ static void what_is_wrong_is_named_with_its_line(void **state)
     expect_error("scan_timeout = \"3 fortnights\"\n", "fortnights");
     expect_error("listen { imap = {\"somewhere\"} }\n", "somewhere");
     expect_error("cleartext_login_from = {\"1.2.3\"}\n", "1.2.3");
+    expect_error("shared_addresses = {\"webmail.test\"}\n", "webmail.test");
     expect_error("certificate { chain = \"c\" }\n", "needs both");
     expect_error("message_size_limit = \"99999999999999999999 GB\"\n", "is not a size");
 }

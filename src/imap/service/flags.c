@@ -23,6 +23,7 @@ struct storing {
     uint64_t keywords;        /* of the request, in this mailbox */
     struct num_list modified; /* that UNCHANGEDSINCE left alone, as the request counts */
     bool more, changed;
+    bool keywords_full;
 };
 
 static bool storing_begin(struct imap_session *s, const Thurn__ImapStore *store)
@@ -107,10 +108,13 @@ static struct err storing_batch(struct imap_session *s, struct txn *t, struct st
     st->changed = false;
     cursor_rest(&st->cursor);
     TRY(session_mailbox(s, txn_snap(t), &s->cmd.arena, &m));
-    if (store->mode == THURN__IMAP_STORE__MODE__REMOVE)
+    if (store->mode == THURN__IMAP_STORE__MODE__REMOVE) {
         st->keywords = keywords_find(m, store->flags);
-    else
-        TRY(keywords_make(t, s->at.mailbox, store->flags, &st->keywords));
+    } else {
+        struct err e = keywords_make(t, s->at.mailbox, store->flags, &st->keywords);
+        st->keywords_full = e.code == E_LIMIT;
+        TRY(e);
+    }
     for (size_t i = 0; i < st->rows_cap; i++) {
         struct entry e;
         TRY(cursor_next(&st->cursor, txn_snap(t), s->at.mailbox, &s->view, &e, &st->more));
@@ -195,9 +199,7 @@ bool store_run(struct imap_session *s, struct command *c)
     struct err e = storing_commit(s, st);
     if (e.code == E_OK)
         e = storing_answer(s, st, &a);
-    if (e.code == E_LIMIT && st->modified.n > MODIFIED_RANGES)
-        return command_failed(s, e);
-    if (e.code == E_LIMIT)
+    if (st->keywords_full)
         return command_no(c, THURN__CODE__LIMIT_EXCEEDED, text_keywords_full);
     if (e.code != E_OK)
         return command_failed(s, e);

@@ -1,6 +1,7 @@
 /* Sessions on one account: mailboxes, changes, and what each client is told of them. */
 #include "base/base.h"
 
+#include "imap/service/service.h"
 #include "test_service_rig.h"
 
 enum { S = 1, F = 4, D = 8 };
@@ -167,6 +168,31 @@ static void too_many_keywords_are_refused(void **state)
     client_said(a);
     ask_store(a, "1", false, ADD, true, 0, "more");
     assert_said(a, "no(LIMIT_EXCEEDED)");
+    client_free(a);
+}
+
+static bool keywords_are_blamed;
+
+static void look_for_blame(struct client *c, uint16_t type, const ProtobufCMessage *m)
+{
+    if (type == RPC_IMAP_DONE &&
+        str_eq(pb_str(((const Thurn__ImapDone *)m)->status->text), text_keywords_full))
+        keywords_are_blamed = true;
+}
+
+static void a_store_for_which_memory_is_short_does_not_blame_keywords(void **state)
+{
+    struct client *a = client_in(*state, "INBOX");
+    unsigned refused = 0;
+    fill(a, 9);
+    a->heard = look_for_blame;
+    for (size_t budget = 0; budget < 8192; budget += 16) {
+        a->imap->cmd.arena.budget = budget;
+        ask_store(a, "1:9", false, budget % 32 ? ADD : REMOVE, false, S, NULL);
+        refused += strstr(client_said(a), "no(LIMIT_EXCEEDED)") != NULL;
+        assert_false(keywords_are_blamed);
+    }
+    assert_true(refused > 3);
     client_free(a);
 }
 
@@ -622,6 +648,7 @@ int main(void)
         TEST(unchanged_flags_write_nothing),
         TEST(keywords_are_named_before_they_are_shown),
         TEST(too_many_keywords_are_refused),
+        TEST(a_store_for_which_memory_is_short_does_not_blame_keywords),
         TEST(expunges_wait_for_a_command_that_may_tell_them),
         TEST(uid_expunge_takes_only_what_is_named),
         TEST(close_expunges_without_a_word),

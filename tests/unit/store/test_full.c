@@ -84,14 +84,15 @@ static uint32_t fill(struct house *h, uint32_t acknowledged, size_t body_size, s
         assert_ok(txn_begin(h->alice, &t));
         for (uint32_t i = 1; i <= BATCH && result.code == E_OK; i++)
             result = add_message(t, acknowledged + i, body_size, text_size);
-        if (result.code == E_OK) {
-            assert_ok(txn_commit(t));
-            acknowledged += BATCH;
-            continue;
+        if (result.code == E_OK)
+            result = txn_commit(t); /* which looks again at what is left */
+        else
+            txn_abort(t);
+        if (result.code != E_OK) {
+            assert_err(result, E_FULL);
+            return acknowledged;
         }
-        txn_abort(t);
-        assert_err(result, E_FULL);
-        return acknowledged;
+        acknowledged += BATCH;
     }
 }
 

@@ -30,7 +30,7 @@ static inline void sip_round(uint64_t v[4])
 }
 
 /* SipHash-1-3 (Aumasson and Bernstein 2012), the variant meant for hash tables. */
-static uint64_t map_hash(struct str key)
+uint64_t map_hash(struct str key)
 {
     (void)pthread_once(&map_seed_once, map_seed_make);
     uint64_t v[4] = {map_seed[0] ^ 0x736f6d6570736575, map_seed[1] ^ 0x646f72616e646f6d,

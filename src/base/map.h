@@ -13,6 +13,9 @@ struct map {
     size_t cap;  /* slots, a power of two */
 };
 
+/* The hash that maps use. */
+uint64_t map_hash(struct str key);
+
 void map_free(struct map *m);
 /* Sets key to value (not NULL); returns the value it had before, or NULL. */
 void *map_set(struct map *m, struct str key, void *value);

@@ -61,13 +61,17 @@ static void refuse_lost_bodies(struct engine *e, struct list *group)
 /* What is durable but cannot be shown is repaired by replaying it in a new process. */
 static void apply(struct engine *e, struct list *group, const struct applied *applied)
 {
+    hot_begin(e->hot, applied->sequence);
     list_each (l, group) {
         struct commit *c = commit_of(l);
-        if (!c->early.code)
-            check(index_add(e->index, buf_str(&c->batch.ops)).code == E_OK);
+        if (c->early.code)
+            continue;
+        hot_change(e->hot, applied->sequence, buf_str(&c->batch.ops));
+        check(index_add(e->index, buf_str(&c->batch.ops)).code == E_OK);
     }
     if (index_commit(e->index, applied).code)
         abort();
+    hot_shown(e->hot, applied->sequence);
 }
 
 /* At the end of the disk new mail gives way to changes without any, among them those that delete.

@@ -6,6 +6,7 @@ enum { SPARE_PATH = 64 /* for names inside the directory */ };
 static void engine_free(struct engine *e)
 {
     index_close(e->index);
+    hot_free(e->hot);
     home_remove_copy(e);
     segment_slots_close(e);
     if (e->writer.fd >= 0)
@@ -65,8 +66,10 @@ static struct err engine_start(struct engine *e, uint64_t cache_size, struct buf
         return err;
     }
     TRY(log_replay(e, explain));
-    if (!e->read_only)
+    if (!e->read_only) {
+        e->hot = hot_new(e->writer.sequence);
         committer_start(e);
+    }
     return OK;
 }
 

@@ -87,6 +87,9 @@ struct view *view_open_keys(struct engine *e);
 void view_close(struct view *v);
 /* E_NOTFOUND; the value is in the arena. */
 MUST_CHECK struct err view_get(struct view *v, struct str key, struct arena *a, struct str *out);
+/* The same for what is asked for again and again: it is kept in memory. */
+MUST_CHECK struct err view_get_often(struct view *v, struct str key, struct arena *a,
+                                     struct str *out);
 /* Calls `each` in byte order for the keys from <= key < to, until it returns false. Slices are
  * valid during the call. */
 MUST_CHECK struct err view_scan(struct view *v, struct str from, struct str to,

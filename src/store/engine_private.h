@@ -3,6 +3,7 @@
 #define THURN_STORE_ENGINE_PRIVATE_H
 
 #include "store/body.h"
+#include "store/hot.h"
 #include "store/index.h"
 #include "store/log.h"
 
@@ -63,6 +64,7 @@ struct engine {
     uint64_t segment_size, flush_after;
     uint8_t uuid[UUID_LEN];
     struct index *index;
+    struct hot *hot; /* NULL while nobody commits: then the index is changed without telling it */
     struct segment_slot slots[OPEN_SEGMENTS]; /* segment modulo their number */
     atomic_uint_fast64_t next_segment;
     struct log_writer writer;
@@ -77,6 +79,7 @@ struct engine {
 
     atomic_uint_fast64_t promised; /* bytes of big bodies that are being written */
     atomic_bool full;              /* mail is refused, which has been logged */
+    atomic_uint_fast64_t plenty_until; /* monotonic us: the disk need not be asked before */
 
     struct segment_table known;
     atomic_uint_fast64_t current_segment; /* that groups are added to; 0: none yet */

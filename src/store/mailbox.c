@@ -51,7 +51,7 @@ struct err mailbox_name_get(struct view *v, account_id a, struct str name, mailb
     struct arena arena;
     arena_init(&arena, ARENA_OWN);
     struct str value;
-    struct err result = view_get(v, key_str(&k), &arena, &value);
+    struct err result = view_get_often(v, key_str(&k), &arena, &value);
     uint64_t id = 0;
     if (result.code == E_OK) {
         struct cur c = cur_of(value);

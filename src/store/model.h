@@ -96,6 +96,10 @@ void row_expect_account(struct cur *c, account_id account);
 MUST_CHECK struct err row_get(struct view *v, const struct key *k,
                               const ProtobufCMessageDescriptor *type, account_id account,
                               struct arena *a, void *out_message);
+/* The same by view_get_often. */
+MUST_CHECK struct err row_get_often(struct view *v, const struct key *k,
+                                    const ProtobufCMessageDescriptor *type, account_id account,
+                                    struct arena *a, void *out_message);
 struct str row_bytes(ProtobufCBinaryData d);
 ProtobufCBinaryData row_data(struct str s);
 

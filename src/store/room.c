@@ -9,8 +9,11 @@
 enum {
     SLACK = 16 << 20,         /* RocksDB's manifest and notes, the log's zeros */
     CHANGES_ROOM = 256 << 20, /* for changes without mail, */
-    CHANGES_PART = 16         /* on a small disk this part of it */
+    CHANGES_PART = 16,        /* on a small disk this part of it */
 };
+/* With so much more than all that, nobody fills the disk before it is asked again. */
+static const uint64_t PLENTY = UINT64_C(4) << 30;
+static const uint64_t PLENTY_US = 50000;
 
 /* Logs both turns, not each refusal: it is over when there is room enough for a while. */
 static void tell(struct engine *e, bool full, uint64_t free_bytes)
@@ -25,7 +28,9 @@ static void tell(struct engine *e, bool full, uint64_t free_bytes)
 
 struct err disk_has_room(struct engine *e, enum room_for what, uint64_t bytes)
 {
-    uint64_t free_bytes, total;
+    uint64_t free_bytes, total, now = clock_mono_us();
+    if (bytes < PLENTY / 4 && now < atomic_load(&e->plenty_until))
+        return OK;
     if (e->disk->space(e->disk, e->log_dir, &free_bytes, &total) < 0)
         return err_sys("asking for free space");
     uint64_t changes = MIN((uint64_t)CHANGES_ROOM, total / CHANGES_PART);
@@ -45,6 +50,8 @@ struct err disk_has_room(struct engine *e, enum room_for what, uint64_t bytes)
     }
     if (what == ROOM_FOR_MAIL && left - reserve >= changes)
         tell(e, false, free_bytes);
+    if (left > PLENTY + reserve + changes)
+        atomic_store(&e->plenty_until, now + PLENTY_US);
     return OK;
 }
 

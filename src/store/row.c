@@ -103,6 +103,15 @@ struct err row_get(struct view *v, const struct key *k, const ProtobufCMessageDe
     return row_unpack(type, packed, account, a, out_message);
 }
 
+struct err row_get_often(struct view *v, const struct key *k,
+                         const ProtobufCMessageDescriptor *type, account_id account,
+                         struct arena *a, void *out_message)
+{
+    struct str packed;
+    TRY(view_get_often(v, key_str(k), a, &packed));
+    return row_unpack(type, packed, account, a, out_message);
+}
+
 struct str row_bytes(ProtobufCBinaryData d)
 {
     return str_of(d.data, d.len);

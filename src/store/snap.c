@@ -26,7 +26,7 @@ struct err snap_open(struct account *a, struct snap **out)
     struct key k;
     key_kind(&k, a->id, KEY_HEAD);
     struct err result =
-        row_get(s->view, &k, &thurn__account_head__descriptor, a->id, &s->arena, &s->head);
+        row_get_often(s->view, &k, &thurn__account_head__descriptor, a->id, &s->arena, &s->head);
     if (result.code != E_OK) {
         snap_close(s);
         return result;
@@ -71,7 +71,7 @@ struct err snap_mailbox(struct snap *s, mailbox_id id, struct arena *a, Thurn__M
     struct key k;
     key_of_u32(&k, s->account->id, KEY_MAILBOX, id.v);
     Thurn__Mailbox *m;
-    TRY(row_get(s->view, &k, &thurn__mailbox__descriptor, s->account->id, a, &m));
+    TRY(row_get_often(s->view, &k, &thurn__mailbox__descriptor, s->account->id, a, &m));
     if (m->id != id.v)
         return err_make(E_CORRUPT, "a mailbox record stands under another id");
     s->box_seen = id;
@@ -381,7 +381,7 @@ struct err snap_get(struct snap *s, struct str key, struct arena *a, struct str 
     struct key k;
     key_of_bytes(&k, s->account->id, KEY_FREE, key);
     struct str value;
-    TRY(view_get(s->view, key_str(&k), a, &value));
+    TRY(view_get_often(s->view, key_str(&k), a, &value));
     struct cur c = cur_of(value);
     row_expect_account(&c, s->account->id);
     if (c.bad)

@@ -4,6 +4,7 @@ struct view {
     struct engine *e;
     bool pins;      /* segments: it may read bodies */
     uint64_t epoch; /* of its opening */
+    uint64_t moment;
     const rocksdb_snapshot_t *snapshot;
     rocksdb_readoptions_t *read;
     rocksdb_iterator_t *idle; /* kept for the next scan; NULL while one uses it */
@@ -23,6 +24,7 @@ static struct view *open_view(struct engine *e, bool pins)
     v->epoch = atomic_load(&e->epoch);
     if (pins)
         atomic_fetch_add(&e->readers[v->epoch % 2], 1);
+    v->moment = e->hot ? hot_moment(e->hot) : 0; /* also before */
     v->snapshot = rocksdb_create_snapshot(e->index->db);
     v->read = rocksdb_readoptions_create();
     rocksdb_readoptions_set_snapshot(v->read, v->snapshot);
@@ -75,6 +77,17 @@ struct err view_get(struct view *v, struct str key, struct arena *a, struct str 
     if (n && !copy.p)
         return err_make(E_LIMIT, "no room for a value of the index");
     *out = copy;
+    return OK;
+}
+
+struct err view_get_often(struct view *v, struct str key, struct arena *a, struct str *out)
+{
+    struct hot *h = v->e->hot;
+    if (h && hot_find(h, v->moment, key, a, out))
+        return out->p ? OK : err_make(E_LIMIT, "no room for a value of the index");
+    TRY(view_get(v, key, a, out));
+    if (h)
+        hot_keep(h, v->moment, key, *out);
     return OK;
 }
 

@@ -258,7 +258,7 @@ struct searching {
     struct arena message;
     uint32_t numbers[SEARCH_NUMBERS];
     size_t n_numbers;
-    uint8_t *piece;
+    uint8_t *piece; /* NULL: no message has been asked yet */
     bool damaged;
     struct found found;
 };
@@ -269,6 +269,7 @@ static void searching_release(void *state)
     search_batch_free(&se->batch);
     finder_free(&se->finder);
     arena_free(&se->message);
+    free(se->piece);
 }
 
 static bool program_asks_modseq(const struct program *p)
@@ -289,8 +290,6 @@ static struct err searching_begin(struct imap_session *s, const Thurn__ImapSearc
     TRY(program_compile(search, &s->view, &c->arena, &se->program));
     if (program_asks_modseq(&se->program))
         session_enable_condstore(s);
-    if (se->program.n_texts && !(se->piece = arena_alloc(&c->arena, SEARCH_PIECE)))
-        return err_make(E_LIMIT, "no room for SEARCH");
     const struct uid_set *scope = program_scope(&se->program, &s->view);
     if (!scope) {
         TRY(uid_set_all(&s->view, &c->arena, &se->all));
@@ -357,6 +356,8 @@ static bool search_message(struct imap_session *s, struct searching *se, struct 
                            const struct entry *e)
 {
     bool match = false;
+    if (!se->piece)
+        se->piece = mem_alloc(SEARCH_PIECE);
     struct candidate c = {.session = s,
                           .snap = snap,
                           .entry = *e,

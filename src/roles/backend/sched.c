@@ -26,11 +26,18 @@ struct account_queue {
     bool maintain_waits, maintain_failed;
 };
 
+/* A worker without a job, on its own stack. */
+struct idle_worker {
+    struct idle_worker *below;
+    struct wait_once wanted;
+};
+
 struct sched {
     struct store *store;
     pthread_mutex_t lock; /* of the queue and what belongs to it */
-    pthread_cond_t more;
     struct list ready;
+    struct idle_worker *idle; /* the last to have worked first: what it needs is in the caches */
+    bool waking;              /* one has been woken and has not yet looked */
     bool ending;
     size_t writers; /* submitted and not done */
     size_t n_workers;
@@ -45,6 +52,46 @@ static bool sched_is_over(const struct sched *s)
     return s->ending && s->writers == 0;
 }
 
+/* Workers are woken one at a time, each by the one before: those that are awake take most jobs
+ * before another would have got there. The one to be woken now, or NULL. With the lock. */
+static struct idle_worker *sched_next_worker(struct sched *s)
+{
+    struct idle_worker *w = s->waking || list_empty(&s->ready) ? NULL : s->idle;
+    if (w) {
+        s->waking = true;
+        s->idle = w->below;
+    }
+    return w;
+}
+
+/* Without the lock: who is woken wants it. NULL is fine. */
+static void worker_wake(struct idle_worker *w)
+{
+    if (w)
+        wait_once_tell(&w->wanted);
+}
+
+/* With the lock, which it gives up meanwhile. */
+static void worker_wait(struct sched *s)
+{
+    struct idle_worker me = {.below = s->idle};
+    wait_once_init(&me.wanted);
+    s->idle = &me;
+    (void)pthread_mutex_unlock(&s->lock);
+    wait_once_end(&me.wanted);
+    (void)pthread_mutex_lock(&s->lock);
+    s->waking = false;
+}
+
+/* It is over: they end. With the lock. */
+static void workers_wake_all(struct sched *s)
+{
+    for (struct idle_worker *w; (w = s->idle);) {
+        s->idle = w->below;
+        worker_wake(w);
+    }
+}
+
 /* The next job, or NULL at the end. With the lock. */
 static struct job *sched_take(struct sched *s)
 {
@@ -54,7 +101,7 @@ static struct job *sched_take(struct sched *s)
             return container_of(l, struct job, link);
         if (sched_is_over(s))
             return NULL;
-        (void)pthread_cond_wait(&s->more, &s->lock);
+        worker_wait(s);
     }
 }
 
@@ -64,11 +111,13 @@ static void *worker_main(void *arg)
     (void)prctl(PR_SET_NAME, "worker");
     (void)pthread_mutex_lock(&s->lock);
     for (struct job *j; (j = sched_take(s));) {
+        struct idle_worker *next = sched_next_worker(s);
         (void)pthread_mutex_unlock(&s->lock);
+        worker_wake(next);
         j->run(j); /* may free it */
         (void)pthread_mutex_lock(&s->lock);
     }
-    (void)pthread_cond_broadcast(&s->more); /* it is over for the others too */
+    workers_wake_all(s);
     (void)pthread_mutex_unlock(&s->lock);
     return NULL;
 }
@@ -77,8 +126,9 @@ void sched_run(struct sched *s, struct job *j)
 {
     (void)pthread_mutex_lock(&s->lock);
     list_append(&s->ready, &j->link);
+    struct idle_worker *next = sched_next_worker(s);
     (void)pthread_mutex_unlock(&s->lock);
-    (void)pthread_cond_signal(&s->more); /* unlocked: who wakes need not wait for the lock */
+    worker_wake(next);
 }
 
 /* -- queues of accounts -- */
@@ -94,7 +144,7 @@ static void writers_sub(struct sched *s)
 {
     (void)pthread_mutex_lock(&s->lock);
     if (--s->writers == 0 && s->ending)
-        (void)pthread_cond_broadcast(&s->more);
+        workers_wake_all(s);
     (void)pthread_mutex_unlock(&s->lock);
 }
 
@@ -245,7 +295,6 @@ struct sched *sched_new(unsigned workers, struct store *store)
     struct sched *s = mem_alloc(sizeof *s);
     s->store = store;
     (void)pthread_mutex_init(&s->lock, NULL);
-    (void)pthread_cond_init(&s->more, NULL);
     list_init(&s->ready);
     for (size_t i = 0; i < SHARDS; i++) {
         (void)pthread_mutex_init(&s->shards[i].lock, NULL);
@@ -271,13 +320,12 @@ void sched_free(struct sched *s)
 {
     (void)pthread_mutex_lock(&s->lock);
     s->ending = true;
-    (void)pthread_cond_broadcast(&s->more);
+    workers_wake_all(s);
     (void)pthread_mutex_unlock(&s->lock);
     for (size_t i = 0; i < s->n_workers; i++)
         (void)pthread_join(s->workers[i], NULL);
     for (size_t i = 0; i < SHARDS; i++)
         shard_free(&s->shards[i]);
-    (void)pthread_cond_destroy(&s->more);
     (void)pthread_mutex_destroy(&s->lock);
     free(s->workers);
     free(s);

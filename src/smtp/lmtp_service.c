@@ -145,8 +145,8 @@ static struct err deliver(struct delivering *d, struct txn *t, change_id id)
     struct buf head CLEANUP(buf_free) = {.max = HEAD_MAX};
     lmtp_head(m, d->to, &head);
     TRY(buf_err(&head));
-    Thurn__Mailbox *inbox;
-    TRY(snap_mailbox_named(txn_snap(t), STR("INBOX"), &d->arena, &inbox));
+    mailbox_id inbox;
+    TRY(txn_mailbox_find(t, STR("INBOX"), &inbox));
     const struct new_email email = {
         .head = buf_str(&head),
         .body = m->body,
@@ -156,7 +156,7 @@ static struct err deliver(struct delivering *d, struct txn *t, change_id id)
         .trace = pb_str(m->request->trace),
     };
     TRY(txn_email_add(t, &email, &d->email));
-    TRY(txn_entry_add(t, (mailbox_id){inbox->id}, d->email, 0, 0, m->now, &d->uid));
+    TRY(txn_entry_add(t, inbox, d->email, 0, 0, m->now, &d->uid));
     return txn_done(t, id, (struct str){NULL, 0});
 }
 

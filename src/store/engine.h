@@ -69,12 +69,10 @@ struct commit {
     void (*done)(struct commit *c, struct err result);
 };
 /* Any thread. Returns at once, except that bodies above 1 MB are written and synced here, on the
- * caller's thread, so that small commits of others need not wait for them. */
+ * caller's thread, so that small commits of others need not wait for them. E_FULL: the disk has no
+ * room for new mail; commits that bring no body are taken for longer, until what is left is what
+ * the index needs to go on. */
 void engine_submit(struct engine *e, struct commit *c);
-
-/* Whether there is room for new mail of so many bytes: E_FULL. Commits that bring no body are taken
- * for longer, until what is left is what the index needs to go on. */
-MUST_CHECK struct err engine_has_room(struct engine *e, uint64_t bytes);
 
 /* -- reading -- */
 
@@ -84,6 +82,9 @@ struct view *view_open(struct engine *e);
 /* The same for who reads no bodies, and may keep it for as long as he likes: it does not keep the
  * segments of bodies that were moved meanwhile. */
 struct view *view_open_keys(struct engine *e);
+/* The same for who knows that nobody changes meanwhile what he reads: it is the index as it is at
+ * each look-up, and costs no snapshot. */
+struct view *view_open_newest(struct engine *e);
 void view_close(struct view *v);
 /* E_NOTFOUND; the value is in the arena. */
 MUST_CHECK struct err view_get(struct view *v, struct str key, struct arena *a, struct str *out);

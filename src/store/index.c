@@ -9,6 +9,7 @@ enum {
     OPEN_FILES = 1024, /* a process may hold 20,000 descriptors, most of them are for others */
 };
 
+static const double MEMORY_FILTER = 0.01; /* of WRITE_BUFFER */
 static const uint8_t applied_key[] = {ENGINE_KEY, 'a'};
 
 static const char *text(const void *p)
@@ -46,6 +47,10 @@ static rocksdb_options_t *db_options(rocksdb_cache_t *cache)
     rocksdb_options_set_paranoid_checks(o, 1);
     rocksdb_options_set_write_buffer_size(o, WRITE_BUFFER);
     rocksdb_options_set_max_write_buffer_number(o, 4);
+    /* Most keys that are asked for are not among the newest, or nowhere: that is found out without
+     * a search in what is in memory. */
+    rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, MEMORY_FILTER);
+    rocksdb_options_set_memtable_whole_key_filtering(o, 1);
     rocksdb_options_set_max_background_jobs(o, 2);
     rocksdb_options_set_max_open_files(o, OPEN_FILES);
     rocksdb_options_set_num_levels(o, (int)ARRAY_LEN(levels));

@@ -161,6 +161,21 @@ static struct err txn_each_below(struct txn *t, struct str name,
 
 /* ------------------------------------------------------------------------------ operations */
 
+struct err txn_mailbox_find(struct txn *t, struct str name, mailbox_id *out)
+{
+    struct str canonical;
+    struct err e = mailbox_name_canonical(name, &t->arena, &canonical);
+    mailbox_id id = {0};
+    if (e.code == E_OK)
+        id = txn_box_named(t, canonical);
+    else if (e.code != E_INVALID)
+        return e;
+    if (!id.v)
+        return err_make(E_NOTFOUND, "no such mailbox");
+    *out = id;
+    return OK;
+}
+
 struct err txn_mailbox_create(struct txn *t, struct str name, uint32_t special_use, mailbox_id *out)
 {
     struct str canonical;

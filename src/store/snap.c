@@ -1,28 +1,29 @@
 #include "store/model.h"
 
-static struct snap *snap_new(struct account *a)
+static struct snap *snap_new(struct account *a, struct view *view)
 {
     struct snap *s = mem_alloc(sizeof *s);
     s->account = a;
+    s->view = view;
     arena_init(&s->arena, ARENA_OWN);
     arena_init(&s->scratch, ARENA_OWN);
-    /* The directory has no bodies, and keeps its snapshots for long. */
-    s->view = a->id.v == ACCOUNT_SYSTEM.v ? view_open_keys(a->store->engine)
-                                          : view_open(a->store->engine);
     return s;
 }
 
-/* Within a transaction the head in memory is the one on disk: nothing need be read. */
+/* Within a transaction the head in memory is the one on disk, and nobody else changes the account:
+ * nothing need be read, and nothing be held. */
 struct snap *snap_open_txn(struct account *a)
 {
-    struct snap *s = snap_new(a);
+    struct snap *s = snap_new(a, view_open_newest(a->store->engine));
     s->head = &a->head;
     return s;
 }
 
 struct err snap_open(struct account *a, struct snap **out)
 {
-    struct snap *s = snap_new(a);
+    /* The directory has no bodies, and keeps its snapshots for long. */
+    struct engine *e = a->store->engine;
+    struct snap *s = snap_new(a, a->id.v == ACCOUNT_SYSTEM.v ? view_open_keys(e) : view_open(e));
     struct key k;
     key_kind(&k, a->id, KEY_HEAD);
     struct err result =

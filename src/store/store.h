@@ -287,7 +287,9 @@ struct snap *txn_snap(struct txn *t);
 /* The modseq that its changes get. */
 modseq txn_modseq(const struct txn *t);
 void txn_abort(struct txn *t);
-/* Makes it durable, or fails and changes nothing; ends the transaction either way. Blocks. */
+/* Makes it durable, or fails and changes nothing; ends the transaction either way. Blocks. E_FULL:
+ * the disk has no room for mail; transactions that add none are taken for longer, so that users can
+ * delete. */
 MUST_CHECK struct err txn_commit(struct txn *t);
 /* The same without waiting: done(result, arg) is called on the thread that committed (or in this
  * call, if the transaction fails before it gets there), when the transaction has ended already. It
@@ -299,6 +301,8 @@ void txn_commit_async(struct txn *t, void (*done)(struct err result, void *arg),
  * E_EXISTS, E_INVALID, E_LIMIT. */
 MUST_CHECK struct err txn_mailbox_create(struct txn *t, struct str name, uint32_t special_use,
                                          mailbox_id *out);
+/* The mailbox of this name as the transaction sees it, from memory. E_NOTFOUND. */
+MUST_CHECK struct err txn_mailbox_find(struct txn *t, struct str name, mailbox_id *out);
 /* With its messages. One that has children stays as no_select, unless it is that already
  * (E_CONFLICT; RFC 3501 section 6.3.4). INBOX: E_DENIED. */
 MUST_CHECK struct err txn_mailbox_delete(struct txn *t, mailbox_id id);
@@ -324,8 +328,6 @@ struct new_email {
     struct str why;    /* "lmtp", "append" */
     struct str trace;
 };
-/* E_FULL: the disk has no room for mail; transactions that add none are taken for longer, so that
- * users can delete. */
 MUST_CHECK struct err txn_email_add(struct txn *t, const struct new_email *e, email_id *out);
 /* Puts an email (of this transaction, or one that exists: COPY) into a mailbox. */
 MUST_CHECK struct err txn_entry_add(struct txn *t, mailbox_id m, email_id e, uint32_t flags,

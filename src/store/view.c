@@ -2,11 +2,12 @@
 
 struct view {
     struct engine *e;
-    bool pins;      /* segments: it may read bodies */
-    uint64_t epoch; /* of its opening */
-    uint64_t moment;
-    const rocksdb_snapshot_t *snapshot;
-    rocksdb_readoptions_t *read;
+    bool pins;                          /* segments: it may read bodies */
+    uint64_t epoch;                     /* of its opening */
+    uint64_t moment;                    /* the newest group that it shows for certain */
+    const rocksdb_snapshot_t *snapshot; /* NULL: always the newest */
+    rocksdb_readoptions_t *own;         /* of the snapshot */
+    const rocksdb_readoptions_t *read;
     rocksdb_iterator_t *idle; /* kept for the next scan; NULL while one uses it */
 };
 
@@ -15,7 +16,7 @@ static const char *text(const void *p)
     return (const char *)p;
 }
 
-static struct view *open_view(struct engine *e, bool pins)
+static struct view *open_view(struct engine *e, bool pins, bool newest)
 {
     struct view *v = mem_alloc(sizeof *v);
     v->e = e;
@@ -25,20 +26,28 @@ static struct view *open_view(struct engine *e, bool pins)
     if (pins)
         atomic_fetch_add(&e->readers[v->epoch % 2], 1);
     v->moment = e->hot ? hot_moment(e->hot) : 0; /* also before */
+    v->read = e->index->read;
+    if (newest)
+        return v;
     v->snapshot = rocksdb_create_snapshot(e->index->db);
-    v->read = rocksdb_readoptions_create();
-    rocksdb_readoptions_set_snapshot(v->read, v->snapshot);
+    v->read = v->own = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_snapshot(v->own, v->snapshot);
     return v;
 }
 
 struct view *view_open(struct engine *e)
 {
-    return open_view(e, true);
+    return open_view(e, true, false);
 }
 
 struct view *view_open_keys(struct engine *e)
 {
-    return open_view(e, false);
+    return open_view(e, false, false);
+}
+
+struct view *view_open_newest(struct engine *e)
+{
+    return open_view(e, true, true);
 }
 
 void view_close(struct view *v)
@@ -47,8 +56,10 @@ void view_close(struct view *v)
         return;
     if (v->idle)
         rocksdb_iter_destroy(v->idle);
-    rocksdb_readoptions_destroy(v->read);
-    rocksdb_release_snapshot(v->e->index->db, v->snapshot);
+    if (v->snapshot) {
+        rocksdb_readoptions_destroy(v->own);
+        rocksdb_release_snapshot(v->e->index->db, v->snapshot);
+    }
     if (v->pins)
         atomic_fetch_sub(&v->e->readers[v->epoch % 2], 1);
     free(v);

@@ -149,6 +149,25 @@ static void one_message_reaches_several_accounts(void **state)
     content_is(h, INBOX, (msg_uid){1}, "for both");
 }
 
+static void a_transaction_finds_mailboxes_as_it_has_made_them(void **state)
+{
+    struct house *h = *state;
+    mailbox_id other = create_mailbox(h, "Other"), made, found;
+    struct txn *t;
+    assert_ok(txn_begin(h->alice, &t));
+    assert_ok(txn_mailbox_find(t, STR("inbox"), &found));
+    assert_int_equal(found.v, INBOX.v);
+    assert_ok(txn_mailbox_create(t, STR("New"), 0, &made));
+    assert_ok(txn_mailbox_rename(t, other, STR("Renamed")));
+    assert_ok(txn_mailbox_find(t, STR("New"), &found));
+    assert_int_equal(found.v, made.v);
+    assert_ok(txn_mailbox_find(t, STR("Renamed"), &found));
+    assert_int_equal(found.v, other.v);
+    assert_err(txn_mailbox_find(t, STR("Other"), &found), E_NOTFOUND);
+    assert_err(txn_mailbox_find(t, STR("/not/a/name"), &found), E_NOTFOUND);
+    txn_abort(t);
+}
+
 static void a_repeated_delivery_is_recognized(void **state)
 {
     struct house *h = *state;
@@ -649,6 +668,7 @@ int main(void)
         T(an_empty_message_can_be_kept),
         T(a_generated_head_stands_before_the_message),
         T(one_message_reaches_several_accounts),
+        T(a_transaction_finds_mailboxes_as_it_has_made_them),
         T(a_repeated_delivery_is_recognized),
         T(an_aborted_transaction_leaves_nothing),
         T(an_email_that_no_mailbox_shows_is_not_kept),

@@ -74,17 +74,25 @@ static void apply(struct engine *e, struct list *group, const struct applied *ap
     hot_shown(e->hot, applied->sequence);
 }
 
+static bool brings_mail(const struct commit *c)
+{
+    return c->batch.n_bodies && !c->prepare && !c->early.code; /* not what is rewritten */
+}
+
 /* At the end of the disk new mail gives way to changes without any, among them those that delete.
  */
 static struct err fit_group(struct engine *e, struct list *group, uint64_t *estimate)
 {
-    struct err full = disk_has_room(e, ROOM_FOR_CHANGES, *estimate);
-    if (full.code != E_FULL)
+    bool mail = false;
+    list_each (l, group)
+        mail = mail || brings_mail(commit_of(l));
+    struct err full = disk_has_room(e, mail ? ROOM_FOR_MAIL : ROOM_FOR_CHANGES, *estimate);
+    if (full.code != E_FULL || !mail)
         return full;
     *estimate = GROUP_HEADER;
     list_each (l, group) {
         struct commit *c = commit_of(l);
-        if (!c->early.code && c->batch.n_bodies)
+        if (brings_mail(c))
             c->early = full;
         if (!c->early.code)
             *estimate += group_estimate(&c->batch);

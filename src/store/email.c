@@ -81,8 +81,6 @@ struct err txn_email_add(struct txn *t, const struct new_email *e, email_id *out
 {
     if (e->head.n > UINT32_MAX)
         return err_make(E_INVALID, "the generated head is too large");
-    TRY(engine_has_room(t->account->store->engine,
-                        e->body->bytes.n + e->record.n + e->text.n + e->head.n));
     Thurn__StoredEmail *pb = arena_new(&t->arena, Thurn__StoredEmail);
     struct txn_email *te = arena_new(&t->arena, struct txn_email);
     if (!pb || !te)

@@ -54,8 +54,3 @@ struct err disk_has_room(struct engine *e, enum room_for what, uint64_t bytes)
         atomic_store(&e->plenty_until, now + PLENTY_US);
     return OK;
 }
-
-struct err engine_has_room(struct engine *e, uint64_t bytes)
-{
-    return disk_has_room(e, ROOM_FOR_MAIL, bytes);
-}

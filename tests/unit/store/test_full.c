@@ -85,7 +85,7 @@ static uint32_t fill(struct house *h, uint32_t acknowledged, size_t body_size, s
         for (uint32_t i = 1; i <= BATCH && result.code == E_OK; i++)
             result = add_message(t, acknowledged + i, body_size, text_size);
         if (result.code == E_OK)
-            result = txn_commit(t); /* which looks again at what is left */
+            result = txn_commit(t);
         else
             txn_abort(t);
         if (result.code != E_OK) {

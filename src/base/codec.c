@@ -2,7 +2,6 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 static const char base64_digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -114,11 +113,28 @@ void sha256_free(struct sha256_run *r)
     r->state = NULL;
 }
 
+/* The hash of a padded key and the text behind it. */
+static void hmac_half(struct str key, uint8_t pad, struct str in, uint8_t out[SHA256_LEN])
+{
+    enum { BLOCK = 64 };
+    uint8_t block[BLOCK];
+    struct sha256_run r = {0};
+    check(key.n <= BLOCK);
+    memset(block, pad, sizeof block);
+    for (size_t i = 0; i < key.n; i++)
+        block[i] ^= key.p[i];
+    sha256_add(&r, str_of(block, sizeof block));
+    sha256_add(&r, in);
+    sha256_end(&r, out);
+    OPENSSL_cleanse(block, sizeof block);
+}
+
+/* Not OpenSSL's one-shot HMAC, which looks up two algorithms by name at each call. */
 void hmac_sha256(struct str key, struct str in, uint8_t out[SHA256_LEN])
 {
-    unsigned n = SHA256_LEN;
-    check(key.n <= INT_MAX);
-    check(HMAC(EVP_sha256(), key.p, (int)key.n, in.p, in.n, out, &n) != NULL && n == SHA256_LEN);
+    uint8_t inner[SHA256_LEN];
+    hmac_half(key, 0x36, in, inner);
+    hmac_half(key, 0x5C, str_of(inner, sizeof inner), out);
 }
 
 bool same_secret(struct str a, struct str b)

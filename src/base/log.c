@@ -10,7 +10,8 @@ static struct {
 
 static _Thread_local struct {
     session_id session;
-    char trace[64];
+    uint8_t trace[64];
+    size_t n_trace;
 } log_ids;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
@@ -44,7 +45,8 @@ struct err log_level_parse(struct str name, enum log_level *out)
 void log_context(session_id session, struct str trace)
 {
     log_ids.session = session;
-    (void)snprintf(log_ids.trace, sizeof log_ids.trace, "%.*s", STR_FMT(trace));
+    log_ids.n_trace = MIN(trace.n, sizeof log_ids.trace);
+    str_copy_to(log_ids.trace, str_sub(trace, 0, log_ids.n_trace));
 }
 
 enum { LOG_VALUE_MAX = 512, LOG_LINE_MAX = 16384 };
@@ -112,9 +114,9 @@ void log_write(enum log_level level, const char *event, const struct log_field *
     buf_printf(&line, "%s role=%s event=%s", level_names[level], log_state.role, event);
     if (log_ids.session.v)
         buf_printf(&line, " session=%016" PRIx64, log_ids.session.v);
-    if (log_ids.trace[0]) {
+    if (log_ids.n_trace) {
         buf_put(&line, STR(" trace="));
-        log_value(&line, str_c(log_ids.trace));
+        log_value(&line, str_of(log_ids.trace, log_ids.n_trace));
     }
     log_fields(&line, fields);
     line.bad = false; /* too long: it is cut, but ends */

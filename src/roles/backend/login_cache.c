@@ -1,8 +1,5 @@
 #include "roles/backend/login_cache.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
 enum { PLACES = 4096, KEY = 32 };
 
 struct known {
@@ -34,11 +31,10 @@ struct login_tag login_cache_tag(const struct login_cache *c, struct str user, s
 {
     struct login_tag tag;
     struct buf text CLEANUP(buf_free) = {0};
-    unsigned n = 0;
     buf_u64le(&text, user.n);
     buf_put(&text, user);
     buf_put(&text, password);
-    check(HMAC(EVP_sha256(), c->key, KEY, text.p, text.n, tag.b, &n) && n == LOGIN_TAG);
+    hmac_sha256(str_of(c->key, KEY), buf_str(&text), tag.b);
     explicit_bzero(text.p, text.cap);
     return tag;
 }

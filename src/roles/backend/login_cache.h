@@ -12,7 +12,7 @@ struct login_cache;
 struct login_cache *login_cache_new(void);
 void login_cache_free(struct login_cache *c);
 
-enum { LOGIN_TAG = 32 };
+enum { LOGIN_TAG = SHA256_LEN };
 struct login_tag {
     uint8_t b[LOGIN_TAG];
 };

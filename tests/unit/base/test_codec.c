@@ -93,6 +93,37 @@ static void a_hash_of_pieces_is_that_of_the_whole(void **state)
     sha256_free(&run);
 }
 
+static void hmac_matches_rfc_4231(void **state)
+{
+    uint8_t key[20], mac[SHA256_LEN];
+    struct buf b CLEANUP(buf_free) = {0};
+    memset(key, 0x0B, sizeof key);
+    hmac_sha256(str_of(key, sizeof key), STR("Hi There"), mac);
+    hex_encode(&b, str_of(mac, sizeof mac));
+    assert_true(str_eq(buf_str(&b), STR("b0344c61d8db38535ca8afceaf0bf12b"
+                                        "881dc200c9833da726e9376c2e32cff7")));
+    buf_clear(&b);
+    hmac_sha256(STR("Jefe"), STR("what do ya want for nothing?"), mac);
+    hex_encode(&b, str_of(mac, sizeof mac));
+    assert_true(str_eq(buf_str(&b), STR("5bdcc146bf60754e6a042426089575c7"
+                                        "5a003f089d2739839dec58b964ec3843")));
+}
+
+/* Short ones come out of a store, long ones do not. */
+static void random_bytes_do_not_come_again(void **state)
+{
+    enum { N = 200 };
+    uint8_t ids[N][16], other[100];
+    for (size_t i = 0; i < N; i++)
+        random_bytes(ids[i], i % 9 + 8);
+    random_bytes(other, sizeof other);
+    for (size_t i = 0; i < N; i++) {
+        assert_true(str_find(str_of(other, sizeof other), str_of(ids[i], 8), 0) == sizeof other);
+        for (size_t k = 0; k < i; k++)
+            assert_memory_not_equal(ids[i], ids[k], 8);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +133,8 @@ int main(void)
         cmocka_unit_test(base64_stops_at_the_buffers_limit),
         cmocka_unit_test(hex_and_sha256_are_right),
         cmocka_unit_test(a_hash_of_pieces_is_that_of_the_whole),
+        cmocka_unit_test(hmac_matches_rfc_4231),
+        cmocka_unit_test(random_bytes_do_not_come_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

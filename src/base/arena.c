@@ -1,6 +1,10 @@
 #include "base/base.h"
 
-enum { ARENA_BLOCK = 4096, ARENA_ALIGN = 16, ARENA_KEPT = 64 * 1024 };
+enum {
+    ARENA_BLOCK = 1024, /* the first one: what malloc has at hand without a search */
+    ARENA_ALIGN = 16,
+    ARENA_KEPT = 64 * 1024
+};
 
 struct arena_block {
     struct arena_block *older;
@@ -13,12 +17,17 @@ void arena_init(struct arena *a, size_t budget)
     *a = (struct arena){.budget = budget};
 }
 
-void arena_free(struct arena *a)
+static void arena_blocks_free(struct arena_block *b)
 {
-    for (struct arena_block *b = a->blocks, *older; b; b = older) {
+    for (struct arena_block *older; b; b = older) {
         older = b->older;
         free(b);
     }
+}
+
+void arena_free(struct arena *a)
+{
+    arena_blocks_free(a->blocks);
     a->blocks = NULL;
     a->used = 0;
 }
@@ -29,35 +38,40 @@ void arena_clear(struct arena *a)
 #ifdef THURN_ARENA_MALLOC
     bool keep = false;
 #else
-    bool keep = b && !b->older && b->size <= ARENA_KEPT;
+    bool keep = b && b->size <= ARENA_KEPT; /* the newest, and mostly the largest */
 #endif
     if (!keep) {
         arena_free(a);
         return;
     }
+    arena_blocks_free(b->older);
+    b->older = NULL;
     memset(b->bytes, 0, b->used);
     b->used = a->used = 0;
 }
 
 static struct arena_block *arena_block_add(struct arena *a, size_t size)
 {
-    struct arena_block *b = calloc(1, sizeof *b + size);
+    size_t all = sizeof(struct arena_block) + size;
+    struct arena_block *b = all > ARENA_BLOCK ? calloc(1, all) : malloc(all);
     if (!b)
         return NULL;
+    if (all <= ARENA_BLOCK)
+        memset(b, 0, all);
     b->size = size;
     b->older = a->blocks;
     a->blocks = b;
     return b;
 }
 
-/* Blocks double with what has been used, so that a large arena is made of few of them. */
+/* Blocks grow with what has been used, so that a large arena is made of few of them. */
 static size_t arena_block_size(const struct arena *a, size_t n)
 {
 #ifdef THURN_ARENA_MALLOC
     (void)a;
     return n;
 #else
-    size_t usual = MIN(MAX((size_t)ARENA_BLOCK, a->used), (size_t)1 << 20);
+    size_t usual = MIN(MAX((size_t)ARENA_BLOCK, 2 * a->used), (size_t)1 << 20);
     return MAX(n, usual - sizeof(struct arena_block));
 #endif
 }

@@ -2,7 +2,8 @@
 
 #include <sys/uio.h>
 
-enum { CHUNK_SMALL = 4096, CHUNK_LARGE = 32 * 1024, OUTQ_IOV = 16 };
+/* The first chunk is as large as malloc has at hand without a search. */
+enum { CHUNK_SMALL = 1024, CHUNK_LARGE = 32 * 1024, OUTQ_IOV = 16 };
 
 struct chunk {
     struct list link;
@@ -39,8 +40,8 @@ void outq_clear(struct outq *q)
 
 static struct chunk *chunk_add(struct outq *q, size_t n, int fd)
 {
-    size_t usual = (q->n ? CHUNK_LARGE : CHUNK_SMALL) - sizeof(struct chunk);
-    size_t cap = MAX(n, usual);
+    size_t usual = MIN(MAX((size_t)CHUNK_SMALL, 4 * q->n), (size_t)CHUNK_LARGE);
+    size_t cap = MAX(n, usual - sizeof(struct chunk));
     struct chunk *c = malloc(sizeof *c + cap);
     check(c != NULL);
     *c = (struct chunk){.cap = cap, .fd = fd};

@@ -47,6 +47,7 @@ struct conn {
     uint8_t busy; /* calls into the owner that are going on: the memory must stay */
     bool freed, closed;
     bool held, finishing;
+    bool collecting;
     bool lent;    /* `in` lies in the loop's scratch buffer, for the length of one callback */
     bool again;   /* readable is to be called for input that is there */
     bool more;    /* OpenSSL may hold input that no event of the socket will announce */
@@ -270,6 +271,13 @@ void conn_write(struct conn *c, struct str s)
     if (c->out.n >= c->limits.out_low)
         c->above = true;
     loop_at_turn_end(c->loop, &c->turn_end);
+}
+
+void conn_collect(struct conn *c, bool on)
+{
+    c->collecting = on;
+    if (!on && c->out.n)
+        loop_at_turn_end(c->loop, &c->turn_end);
 }
 
 size_t conn_backlog(const struct conn *c)
@@ -570,7 +578,7 @@ static void on_turn_end(struct chore *chore)
     bool more = c->more || (c->zip && c->zip->more);
     if (conn_lives(c) && more && conn_may_read(c))
         conn_read(c);
-    if (conn_lives(c))
+    if (conn_lives(c) && (!c->collecting || c->finishing))
         conn_flush(c);
     conn_watch(c);
     conn_leave(c);

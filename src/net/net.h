@@ -129,6 +129,9 @@ void conn_finish(struct conn *c);
  * the callback returns. */
 struct buf *conn_in(struct conn *c);
 void conn_write(struct conn *c, struct str s);
+/* While on, what is written waits to be sent together with what follows (unless it becomes much):
+ * for who has an answer that the peer does not wait for yet. */
+void conn_collect(struct conn *c, bool on);
 /* Bytes written and not yet taken by the kernel. */
 size_t conn_backlog(const struct conn *c);
 /* While held, nothing is read from the peer. Letting go calls readable again if input is left. */

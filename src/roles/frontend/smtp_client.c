@@ -27,6 +27,9 @@ void smtp_ask(struct smtp_client *s, const struct smtp_request *r)
 {
     s->request = r;
     s->c.step = client_step_wait;
+    /* Replies that are there already are to commands behind which the client has sent others: it
+     * gets them together (RFC 2920 section 3.2). */
+    conn_collect(s->c.conn, true);
     struct err e = r->ask(s);
     if (e.code == E_OK)
         return;
@@ -47,6 +50,7 @@ static void smtp_lost(struct client *c)
     struct smtp_client *s = smtp_client(c);
     const struct smtp_request *r = s->request;
     s->request = NULL;
+    conn_collect(c->conn, false);
     if (s->logged_in) { /* its login was not taken, or there is nobody to take it: 421 is the answer
                          */
         client_goodbye(c, GOODBYE_BACKEND);
@@ -73,6 +77,7 @@ static void smtp_answer(struct client *c, const struct frame *f)
     struct smtp_client *s = smtp_client(c);
     client_answered(c);
     s->request = NULL;
+    conn_collect(c->conn, false);
     switch (f->type->number) {
     case RPC_LMTP_RECIPIENT_ANSWER:
         smtp_recipient_answer(s, (const Thurn__LmtpRecipientAnswer *)f->message);

@@ -19,6 +19,25 @@ static void bytes_arrive_and_answers_leave(void **state)
     assert_int_equal(conn_backlog(w->s.conn), 0);
 }
 
+static void what_is_collected_leaves_together(void **state)
+{
+    struct world *w = *state;
+    struct buf heard CLEANUP(buf_free) = {0};
+    open_pair(w, &usual);
+    conn_collect(w->s.conn, true);
+    conn_write(w->s.conn, STR("good "));
+    some_turns(&w->s);
+    assert_int_equal(conn_backlog(w->s.conn), 5);
+    conn_write(w->s.conn, STR("day"));
+    conn_collect(w->s.conn, false);
+    assert_false(hear(w, &heard, 8));
+    conn_collect(w->s.conn, true);
+    conn_write(w->s.conn, STR(", bye"));
+    conn_finish(w->s.conn);
+    assert_false(hear(w, &heard, 13));
+    assert_true(str_eq(buf_str(&heard), STR("good day, bye")));
+}
+
 static void lines_fed_one_byte_at_a_time_are_kept_until_whole(void **state)
 {
     struct world *w = *state;
@@ -173,6 +192,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(bytes_arrive_and_answers_leave),
+        T(what_is_collected_leaves_together),
         T(lines_fed_one_byte_at_a_time_are_kept_until_whole),
         T(reading_pauses_when_the_input_is_full_and_goes_on_when_there_is_room),
         T(a_held_connection_is_not_read),

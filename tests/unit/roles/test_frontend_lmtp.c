@@ -271,6 +271,27 @@ static void a_pipelined_transaction_is_answered_in_order(void **state)
     end(x);
 }
 
+static void replies_to_pipelined_commands_come_together(void **state)
+{
+    struct fixture *x = start_greeted(answers);
+    talk_send(&x->talk, STR("MAIL FROM:<>\r\nRCPT TO:<bob@a.test>\r\nRCPT TO:<nobody@a.test>\r\n"
+                            "DATA\r\n"));
+    (void)talk_expect(&x->talk, "250 2.1.0");
+    struct str rest = buf_str(&x->talk.got); /* of what one look at the socket has brought */
+    assert_true(str_find(rest, STR("354 "), 0) < rest.n);
+    end(x);
+}
+
+static void replies_from_before_a_backend_was_lost_are_not_lost_with_it(void **state)
+{
+    struct fixture *x = start_greeted(dies_at_recipient);
+    x->bench.settings.request_timeout = 1;
+    talk_send(&x->talk, STR("MAIL FROM:<>\r\nRCPT TO:<bob@a.test>\r\n"));
+    struct str got = talk_expect(&x->talk, "451 4.3.0");
+    assert_true(str_starts(got, STR("250 2.1.0 Sender taken\r\n")));
+    end(x);
+}
+
 static void a_session_works_one_byte_at_a_time(void **state)
 {
     struct fixture *x = start_greeted(answers);
@@ -567,6 +588,8 @@ int main(void)
         cmocka_unit_test(the_capabilities_are_those_of_the_design),
         cmocka_unit_test(a_message_is_delivered_with_one_answer_for_each_recipient),
         cmocka_unit_test(a_pipelined_transaction_is_answered_in_order),
+        cmocka_unit_test(replies_to_pipelined_commands_come_together),
+        cmocka_unit_test(replies_from_before_a_backend_was_lost_are_not_lost_with_it),
         cmocka_unit_test(a_session_works_one_byte_at_a_time),
         cmocka_unit_test(a_large_message_travels_in_sealed_memory),
         cmocka_unit_test(a_message_beyond_the_limit_is_refused_and_the_session_goes_on),

@@ -107,23 +107,28 @@ static const struct mime_limits tighter[] = {
 };
 
 static struct err parse_within(struct str message, const struct mime_limits *limits,
-                               struct arena *a, struct mime_result *out)
+                               uint32_t broken, struct arena *a, struct str *out_text,
+                               struct buf *out_record)
 {
+    struct mime_result result;
     arena_free(a);
-    TRY(mime_parse(message, limits, a, out));
-    return thurn__email__get_packed_size(out->email) <= RECORD_MAX
-               ? OK
-               : err_make(E_LIMIT, "the record is too large");
+    buf_clear(out_record);
+    TRY(mime_parse(message, limits, a, &result));
+    result.email->broken |= broken;
+    pb_pack(out_record, &result.email->base);
+    *out_text = result.text;
+    return buf_err(out_record);
 }
 
-static struct err parse(struct str message, struct arena *a, struct mime_result *out)
+/* The packed record, and the text in the arena. */
+static struct err parse(struct str message, struct arena *a, struct str *out_text,
+                        struct buf *out_record)
 {
-    struct err e = parse_within(message, &mime_limits_default, a, out);
+    struct err e = parse_within(message, &mime_limits_default, 0, a, out_text, out_record);
     for (size_t i = 0; e.code && i < ARRAY_LEN(tighter); i++) {
         log_info("scanner.tighter", LF_U64("size", message.n), LF_ERR(e));
-        e = parse_within(message, &tighter[i], a, out);
-        if (!e.code)
-            out->email->broken |= THURN__EMAIL__BROKEN__LIMIT_REACHED;
+        e = parse_within(message, &tighter[i], THURN__EMAIL__BROKEN__LIMIT_REACHED, a, out_text,
+                         out_record);
     }
     return e;
 }
@@ -149,15 +154,14 @@ static struct err scan(struct peer *p, uint32_t serial, struct str message)
 {
     struct arena a CLEANUP(arena_free);
     arena_init(&a, SCANNER_ARENA);
-    struct buf record CLEANUP(buf_free) = {0};
-    struct mime_result result;
+    struct buf record CLEANUP(buf_free) = {.max = RECORD_MAX};
+    struct str text;
     scanner_probe(message);
-    TRY(parse(message, &a, &result));
-    pb_pack(&record, &result.email->base);
+    TRY(parse(message, &a, &text, &record));
     Thurn__ScanParsed m = THURN__SCAN_PARSED__INIT;
     m.record = pb_bytes(buf_str(&record));
-    m.text_size = result.text.n;
-    return send_text(p->chan, serial, &m, result.text);
+    m.text_size = text.n;
+    return send_text(p->chan, serial, &m, text);
 }
 
 /* The message: the frame's raw bytes, or the sealed memory that came with it. */

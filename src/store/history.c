@@ -139,6 +139,28 @@ static bool walk_value(struct str key, struct str value, void *arg)
     return w->failed.code == E_OK;
 }
 
+/* So many modseqs are looked up one by one; of more than that, those of the mailbox are searched.
+ */
+enum { FEW = 4 };
+
+static struct err walk_one(struct walk *w, struct snap *s, mailbox_id m, modseq at)
+{
+    struct str value = {0};
+    w->at = at;
+    /* Only behind a full chunk there may be another; each line has a byte at least. */
+    for (uint32_t chunk = 0; chunk == 0 || value.n > CHANGES_CHUNK; chunk++) {
+        struct key k;
+        key_of_changes(&k, w->account, m, at, chunk);
+        arena_clear(&s->scratch);
+        struct err e = view_get(s->view, key_str(&k), &s->scratch, &value);
+        if (e.code == E_NOTFOUND)
+            return OK; /* the change was of another mailbox */
+        TRY(e);
+        TRY(changes_read(value, w->account, w->each, w->arg));
+    }
+    return OK;
+}
+
 /* What happened after a modseq. `each` finds its modseq in `w`. */
 static struct err walk_since(struct walk *w, struct snap *s, mailbox_id m, modseq since)
 {
@@ -148,9 +170,14 @@ static struct err walk_since(struct walk *w, struct snap *s, mailbox_id m, modse
         return OK;
     if (since.v < s->head->history_from)
         return err_make(E_LIMIT, "the change log does not reach back that far");
+    w->account = s->account->id;
+    if (e->state.modseq - since.v <= FEW) {
+        for (uint64_t at = since.v + 1; at <= e->state.modseq; at++)
+            TRY(walk_one(w, s, m, (modseq){at}));
+        return OK;
+    }
     struct key from, to;
     key_of_u32(&to, s->account->id, KEY_CHANGES, m.v);
-    w->account = s->account->id;
     w->prefix = to.n;
     key_end(&to);
     key_of_changes(&from, s->account->id, m, (modseq){since.v + 1}, 0);

@@ -4,6 +4,7 @@
 #include "imap/service/service.h"
 
 enum { LIST_FRAME = 32 * 1024, LIST_PATTERNS = 64, LIST_ROWS = 512 };
+enum { LIST_STEPS = 1024 * 1024 }; /* of matching, between two looks at the clock: a millisecond */
 
 /* ------------------------------------------------------------------------------------- patterns */
 
@@ -107,6 +108,8 @@ struct listing {
     struct str *subscribed; /* in byte order */
     size_t n_subscribed;
     size_t next;            /* name to look at */
+    size_t pattern;         /* of which this one is the next to try */
+    size_t best_parent;     /* that one before it has found */
     struct str last_parent; /* LSUB: told last for one of its children */
     Thurn__ImapMailboxRow rows[LIST_ROWS];
     Thurn__ImapMailboxRow *row_pointers[LIST_ROWS];
@@ -251,20 +254,26 @@ static void listing_add_parent(struct listing *l, struct str parent)
     row->has_children = true;
 }
 
-static void listing_look_at(struct imap_session *s, struct listing *l, const Thurn__ImapList *list,
-                            struct str name)
+/* At the next name, or as many patterns as there is time for. */
+static void listing_look(struct imap_session *s, struct listing *l, const Thurn__ImapList *list)
 {
-    size_t best_parent = 0;
-    for (size_t i = 0; i < l->n_patterns; i++) {
+    struct str name = l->names[l->next];
+    bool found = false;
+    for (size_t steps = 0; l->pattern < l->n_patterns && !found; l->pattern++) {
+        const struct pattern *p = &l->patterns[l->pattern];
         size_t parent;
-        if (pattern_match(&l->patterns[i], name, &parent)) {
-            listing_add(s, l, list, name);
+        if (steps > LIST_STEPS)
             return;
-        }
-        best_parent = MAX(best_parent, parent);
+        steps += p->text.n * name.n;
+        found = pattern_match(p, name, &parent);
+        l->best_parent = MAX(l->best_parent, parent);
     }
-    if (list->lsub && best_parent)
-        listing_add_parent(l, str_sub(name, 0, best_parent));
+    if (found)
+        listing_add(s, l, list, name);
+    else if (list->lsub && l->best_parent)
+        listing_add_parent(l, str_sub(name, 0, l->best_parent));
+    l->next++;
+    l->pattern = l->best_parent = 0;
 }
 
 static int name_cmp(const void *a, const void *b)
@@ -357,7 +366,7 @@ bool list_run(struct imap_session *s, struct command *c)
     }
     struct listing *l = c->state;
     while (l->next < l->n_names) {
-        listing_look_at(s, l, list, l->names[l->next++]);
+        listing_look(s, l, list);
         if (l->n_rows == LIST_ROWS || l->bytes >= LIST_FRAME || command_must_yield(s)) {
             if (!listing_flush(s, l))
                 return true;

@@ -74,6 +74,32 @@ static void hostile_patterns_end_soon(void **state)
     client_free(c);
 }
 
+/* The reference stands before each pattern. */
+static void hostile_patterns_let_others_in_between(void **state)
+{
+    enum { PATTERNS = 64, NAME = 900, REFERENCE = 1600 };
+    struct client *c = client_new(*state);
+    char name[NAME + 1] = {0}, reference[REFERENCE + 1] = {0};
+    ProtobufCBinaryData patterns[PATTERNS];
+    Thurn__ImapList m = THURN__IMAP_LIST__INIT;
+    memset(name, 'a', NAME);
+    ask_name(c, RPC_IMAP_CREATE, name);
+    client_said(c);
+    for (size_t i = 0; i < REFERENCE; i++)
+        reference[i] = "a*"[i % 2];
+    for (size_t i = 0; i < PATTERNS; i++)
+        patterns[i] = pb_bytes(i + 1 < PATTERNS ? STR("b") : STR("a"));
+    m.reference = pb_bytes(str_c(reference));
+    m.patterns = patterns;
+    m.n_patterns = PATTERNS;
+    ((struct rig *)*state)->host.slice_us = 0;
+    c->yields = 0;
+    ask(c, RPC_IMAP_LIST, &m.base);
+    assert_true(c->yields > PATTERNS / 2);
+    assert_int_equal(strncmp(client_said(c), "m[aaaa", 6), 0);
+    client_free(c);
+}
+
 static void make(struct client *c, const char *const *names)
 {
     for (; *names; names++)
@@ -188,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patterns_match_as_if_all_ways_were_tried),
         TEST(hostile_patterns_end_soon),
+        TEST(hostile_patterns_let_others_in_between),
         TEST(listing_shows_levels_children_and_separator),
         TEST(special_use_is_kept),
         TEST(subscriptions_are_listed_with_their_parents),

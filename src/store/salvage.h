@@ -6,11 +6,15 @@
 #include "store/engine_private.h"
 #include "store/model.h"
 
-/* A body that stands in the log, seen while it was read. */
+/* A body that stands in the log, seen while it was read: once for each account that got it. */
 struct found_body {
     uint64_t account, segment, offset, length;
     uint8_t hash[SHA256_LEN];
-    bool dropped; /* a change that gave it up was seen */
+    bool dropped; /* a change by which the account gave it up was seen */
+};
+struct body_marks {
+    struct body_mark *v;
+    size_t n, cap;
 };
 
 /* A damaged store, with an index made of what can be read. */
@@ -22,6 +26,7 @@ struct salvage_source {
     bool log_damaged;          /* some groups are missing */
     struct found_body *bodies; /* all of the log, if the index may not know all; by place */
     size_t n_bodies, cap_bodies;
+    struct body_marks owners, dropped; /* as long as the log is read */
     const struct salvage_report *report;
 };
 /* E_EXISTS: in use; E_NOTFOUND: nothing there that could be a store. */
@@ -62,6 +67,16 @@ MUST_CHECK struct err salvage_begin(struct salvage *s, struct txn **out);
 MUST_CHECK struct err salvage_mailbox(struct salvage *s, const Thurn__Mailbox *pb);
 /* What no entry shows, though it was not expunged as far as is known. */
 MUST_CHECK struct err salvage_unshown(struct salvage *s);
+
+/* -- salvage_bodies.c -- */
+
+/* In the order of the log. */
+void salvage_body_seen(struct salvage_source *s, uint64_t segment, const struct record *rec);
+void salvage_batch_seen(struct salvage_source *s, struct str ops);
+/* Of an account's batch, bytes that are not all right. */
+void salvage_batch_damaged(struct salvage_source *s, uint64_t account, struct str bytes);
+/* The log has been read: whose all bodies are, and were. */
+void salvage_bodies_settle(struct salvage_source *s);
 
 /* -- salvage_log.c -- */
 

@@ -48,56 +48,15 @@ static struct err load(struct log_reader *r)
     return OK;
 }
 
-static void note_body(struct log_reader *r, const struct record *rec)
-{
-    struct salvage_source *s = r->s;
-    if (s->n_bodies == s->cap_bodies) {
-        s->cap_bodies = s->cap_bodies ? 2 * s->cap_bodies : 1024;
-        s->bodies = reallocarray(s->bodies, s->cap_bodies, sizeof *s->bodies);
-        check(s->bodies != NULL);
-    }
-    struct found_body b = {.account = rec->header.account,
-                           .segment = r->segment->number,
-                           .offset = rec->offset,
-                           .length = rec->header.plain};
-    memcpy(b.hash, rec->header.hash, sizeof b.hash);
-    s->bodies[s->n_bodies++] = b; /* segments and offsets ascend */
-}
-
-static void note_drops(struct log_reader *r, struct str ops)
-{
-    struct cur c = cur_of(ops);
-    struct op op;
-    while (batch_next(&c, &op)) {
-        struct salvage_source *s = r->s;
-        size_t lo = 0, hi = s->n_bodies;
-        if (op.kind != OP_DROP)
-            continue;
-        while (lo < hi) {
-            size_t mid = lo + (hi - lo) / 2;
-            const struct found_body *b = &s->bodies[mid];
-            bool below = b->segment != op.place.segment ? b->segment < op.place.segment
-                                                        : b->offset < op.place.offset;
-            if (below)
-                lo = mid + 1;
-            else
-                hi = mid;
-        }
-        if (lo < s->n_bodies && s->bodies[lo].segment == op.place.segment &&
-            s->bodies[lo].offset == op.place.offset)
-            s->bodies[lo].dropped = true;
-    }
-}
-
 static struct err take(struct log_reader *r, const struct record *rec, bool newer)
 {
     if (rec->header.kind == RECORD_BODY) {
         if (r->collect)
-            note_body(r, rec);
+            salvage_body_seen(r->s, r->segment->number, rec);
         return OK;
     }
     if (r->collect)
-        note_drops(r, rec->payload);
+        salvage_batch_seen(r->s, rec->payload);
     if (newer && index_add(r->s->e->index, rec->payload).code)
         damaged(r, rec->offset, "a batch that makes no sense");
     return OK;
@@ -135,6 +94,8 @@ static struct err take_records(struct log_reader *r, uint64_t at, uint64_t end)
         sha256(rec.payload, hash);
         if (memcmp(hash, rec.header.hash, sizeof hash) == 0)
             TRY(take(r, &rec, newer));
+        else if (r->collect && rec.header.kind == RECORD_BATCH)
+            salvage_batch_damaged(r->s, rec.header.account, rec.payload);
         i += record_size(rec.header.stored);
     }
     if (!newer)
@@ -201,7 +162,7 @@ static struct err read_big(struct log_reader *r)
         rec.header.kind != RECORD_BODY)
         damaged(r, SEGMENT_HEADER, "a large message is damaged");
     else if (r->collect)
-        note_body(r, &rec);
+        salvage_body_seen(r->s, r->segment->number, &rec);
     return OK;
 }
 
@@ -226,5 +187,6 @@ struct err salvage_log_read(struct salvage_source *s, const struct segments *all
             s->report->progress(i + 1, 2 * all->n, s->report->arg);
     }
     buf_free(&r.bytes);
+    salvage_bodies_settle(s);
     return err;
 }

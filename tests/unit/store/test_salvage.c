@@ -444,6 +444,116 @@ static void an_account_that_was_erased_does_not_come_back(void **state)
     assert_err(account_open(y->h.store, BOB, &bob), E_NOTFOUND);
 }
 
+/* -- bodies that two accounts share -- */
+
+#define SHARED "Subject: shared\r\n\r\none letter to two people\r\n"
+
+/* Into the INBOX, in a group of its own; the bytes are written once. */
+static void deliver_to(struct account *a, struct body *body)
+{
+    struct buf record CLEANUP(buf_free) = {0};
+    struct txn *t;
+    email_id id;
+    msg_uid uid;
+    email_record_flat(STR(SHARED).n, &record);
+    struct new_email e = {.body = body, .record = buf_str(&record), .why = STR("test")};
+    assert_ok(txn_begin(a, &t));
+    assert_ok(txn_email_add(t, &e, &id));
+    assert_ok(txn_entry_add(t, INBOX, id, 0, 0, 1000, &uid));
+    assert_ok(txn_commit(t));
+}
+
+static void deliver_to_both(struct yard *y)
+{
+    struct account *bob;
+    struct body *body = body_new(STR(SHARED));
+    assert_ok(store_account_create(y->h.store, BOB, NULL, 0));
+    assert_ok(account_open(y->h.store, BOB, &bob));
+    deliver_to(y->h.alice, body);
+    deliver_to(bob, body);
+    account_close(bob);
+    body_unref(body);
+}
+
+/* A byte of the batch by which the account got the shared letter, but not of what says so. */
+static void damage_delivery(struct yard *y, account_id id)
+{
+    static uint8_t bytes[2 << 20];
+    struct record_header h;
+    char path[200];
+    size_t at = (size_t)place_of(y, STR(SHARED), path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, bytes, sizeof bytes);
+    close(fd);
+    struct str all = str_of(bytes, (size_t)MAX(n, (ssize_t)0));
+    for (at &= ~(size_t)7; at < all.n; at += 8)
+        if (!record_header_get(str_skip(all, at), &h).code && h.kind == RECORD_BATCH &&
+            h.account == id.v)
+            break;
+    assert_true(at < all.n);
+    flip_byte(path, (long)at + RECORD_HEADER + 4);
+}
+
+static size_t messages_of(const struct yard *y, account_id id)
+{
+    struct account *a;
+    struct snap *s;
+    if (account_open(y->h.store, id, &a).code)
+        return 0;
+    assert_ok(snap_open(a, &s));
+    size_t n = snap_head(s)->messages;
+    snap_close(s);
+    account_close(a);
+    return n;
+}
+
+static void without_index(struct yard *y)
+{
+    char path[200];
+    path_of(y, "index", path);
+    remove_tree(path);
+}
+
+static void a_shared_body_comes_back_to_each_of_its_accounts(void **state)
+{
+    struct yard *y = *state;
+    deliver_to_both(y);
+    house_close(&y->h);
+    damage_delivery(y, BOB);
+    without_index(y);
+    salvage(y);
+    assert_int_equal(messages_of(y, BOB), 1);
+    assert_int_equal(messages_of(y, ALICE), LETTERS + 1 - 2 + 1);
+}
+
+/* The index cannot be read, the log not be replayed, but it tells whose the body is. */
+static void a_shared_body_comes_back_if_there_is_half_a_log(void **state)
+{
+    struct yard *y = *state;
+    char path[200];
+    deliver_to_both(y);
+    house_close(&y->h);
+    path_of(y, "log/00000001.seg", path);
+    assert_int_equal(unlink(path), 0);
+    each_table(y, flip_first_block);
+    salvage(y);
+    assert_int_equal(messages_of(y, ALICE), 1);
+    assert_int_equal(messages_of(y, BOB), 1);
+}
+
+static void what_one_account_gave_up_is_not_lost_to_the_other(void **state)
+{
+    struct yard *y = *state;
+    deliver_to_both(y);
+    assert_ok(store_account_erase(y->h.store, BOB));
+    house_close(&y->h);
+    damage_delivery(y, ALICE);
+    without_index(y);
+    salvage(y);
+    assert_int_equal(messages_of(y, ALICE), LETTERS + 1 - 2 + 1);
+    assert_int_equal(messages_of(y, BOB), 0);
+}
+
 static void a_damaged_number_of_a_group_costs_nothing_behind_it(void **state)
 {
     struct yard *y = *state;
@@ -510,6 +620,9 @@ int main(void)
         T(a_damaged_batch_does_not_matter_where_the_index_is_there),
         T(bytes_of_which_the_index_is_lost_come_into_recovered),
         T(an_account_that_was_erased_does_not_come_back),
+        T(a_shared_body_comes_back_to_each_of_its_accounts),
+        T(a_shared_body_comes_back_if_there_is_half_a_log),
+        T(what_one_account_gave_up_is_not_lost_to_the_other),
         T(a_damaged_number_of_a_group_costs_nothing_behind_it),
         T(a_missing_log_segment_costs_only_its_bodies),
         T(a_torn_log_segment_gives_what_stands_before),

@@ -2,7 +2,9 @@
 free ports."""
 
 import contextlib
+import functools
 import imaplib
+import itertools
 import json
 import os
 import pathlib
@@ -23,15 +25,45 @@ PASSWORD = "secret"
 DEADLINE = float(os.environ.get("THURN_TEST_DEADLINE", "60"))
 
 
+class Ports:
+    """Ports that are this process's alone, so that no other test gets one between the moment when it
+    was found free and the one when the server binds it: a hundredth of those below the range from
+    which the kernel gives connections theirs. A socket's name is the lock; it goes with the process.
+    Each port is given out again only when all others have been."""
+    FIRST, SHARES, EACH = 12000, 100, 200
+
+    def __init__(self):
+        shares = list(range(self.SHARES))
+        random.Random(os.urandom(8)).shuffle(shares)
+        self.lock = next(filter(None, map(self._take, shares)), None)
+        assert self.lock, "no ports are left for this process"
+
+    def _take(self, share):
+        lock = socket.socket(socket.AF_UNIX)
+        try:
+            lock.bind(f"\0thurn-test-ports-{share}")
+        except OSError:
+            lock.close()
+            return None
+        first = self.FIRST + share * self.EACH
+        self.turns = itertools.cycle(range(first, first + self.EACH))
+        return lock
+
+    def free(self):
+        while True:
+            port = next(self.turns)
+            with socket.socket() as s, contextlib.suppress(OSError):
+                s.bind(("127.0.0.1", port))
+                return port
+
+
+@functools.cache
+def _ports():
+    return Ports()
+
+
 def free_port():
-    """One that nothing listens on, outside of the range from which the kernel gives connections
-    theirs: until the server binds it, nobody else gets it by chance."""
-    choose = random.Random(os.urandom(8))
-    while True:
-        port = choose.randrange(12000, 32000)
-        with socket.socket() as s, contextlib.suppress(OSError):
-            s.bind(("127.0.0.1", port))
-            return port
+    return _ports().free()
 
 
 def wait_for(what, check, deadline=DEADLINE):

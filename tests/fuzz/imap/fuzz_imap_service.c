@@ -3,7 +3,9 @@
  * let them through to the service, on a real store. Whatever is answered must fit its frame.
  *
  * Input: a byte that says whether a mailbox is selected first, then requests: which one, the length
- * of its message (two bytes), the message.
+ * of its message (two bytes), the message. Behind an APPEND stands a byte for each of its messages,
+ * of which letter it is and whether the scanner is itself taken over: then the length (two bytes)
+ * and bytes of a record follow, and the same of a text.
  */
 #include "base/base.h"
 
@@ -15,13 +17,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-enum { REQUESTS_MOST = 12, SLICES_MOST = 500, LETTERS = 4 };
+enum { REQUESTS_MOST = 12, SLICES_MOST = 500, LETTERS = 4, APPENDED_MOST = 8 };
 
 static const uint16_t requests[] = {
     RPC_IMAP_SELECT, RPC_IMAP_CLOSE,        RPC_IMAP_CREATE, RPC_IMAP_DELETE, RPC_IMAP_RENAME,
     RPC_IMAP_LIST,   RPC_IMAP_SUBSCRIBE,    RPC_IMAP_STATUS, RPC_IMAP_NOOP,   RPC_IMAP_EXPUNGE,
     RPC_IMAP_SEARCH, RPC_IMAP_FETCH,        RPC_IMAP_STORE,  RPC_IMAP_COPY,   RPC_IMAP_ENABLE,
-    RPC_IMAP_QUOTA,  RPC_IMAP_APPEND_CHECK,
+    RPC_IMAP_QUOTA,  RPC_IMAP_APPEND_CHECK, RPC_IMAP_APPEND,
 };
 
 static const struct str letters[LETTERS] = {
@@ -167,13 +169,56 @@ static void house_tidy(void)
 
 /* -------------------------------------------------------------------------------- the requests */
 
-static void run(struct imap_session *s, struct frame *f)
+static void run_scanned(struct imap_session *s, struct frame *f, const struct imap_scanned *scanned)
 {
     size_t slices = 0;
-    while (imap_session_run(s, f, NULL) == IMAP_RUN_YIELD && ++slices < SLICES_MOST)
+    while (imap_session_run(s, f, scanned) == IMAP_RUN_YIELD && ++slices < SLICES_MOST)
         ;
     if (slices == SLICES_MOST)
         imap_session_cancel(s);
+}
+
+static void run(struct imap_session *s, struct frame *f)
+{
+    run_scanned(s, f, NULL);
+}
+
+static struct str take_counted(struct cur *in)
+{
+    size_t length = cur_u16le(in);
+    return cur_take(in, MIN(length, cur_left(in)));
+}
+
+static void scan(struct cur *in, struct arena *a, struct imap_scanned_message *out)
+{
+    uint8_t how = cur_byte(in);
+    struct mime_result parsed;
+    *out = (struct imap_scanned_message){.message = letters[how % LETTERS]};
+    if (how & 0x80) {
+        out->record = take_counted(in);
+        out->text = take_counted(in);
+    } else if (mime_parse(out->message, &mime_limits_default, a, &parsed).code == E_OK) {
+        size_t n = protobuf_c_message_get_packed_size(&parsed.email->base);
+        uint8_t *record = arena_alloc(a, n);
+        check(record != NULL);
+        (void)protobuf_c_message_pack(&parsed.email->base, record);
+        out->record = str_of(record, n);
+        out->text = parsed.text;
+    }
+}
+
+static void run_append(struct imap_session *s, struct frame *f, struct cur *in)
+{
+    const Thurn__ImapAppend *m = (const void *)f->message;
+    struct imap_scanned_message messages[APPENDED_MOST];
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, 8 * 1024 * 1024);
+    if (m->n_messages == 0 || m->n_messages > APPENDED_MOST)
+        return; /* none is answered before; more are more of the same */
+    for (size_t i = 0; i < m->n_messages; i++)
+        scan(in, &a, &messages[i]);
+    const struct imap_scanned scanned = {messages, m->n_messages};
+    run_scanned(s, f, &scanned);
 }
 
 static void ask(struct imap_session *s, uint16_t type, ProtobufCMessage *m)
@@ -188,8 +233,7 @@ static void ask(struct imap_session *s, uint16_t type, ProtobufCMessage *m)
 static bool ask_next(struct imap_session *s, struct cur *in)
 {
     uint16_t type = requests[cur_byte(in) % ARRAY_LEN(requests)];
-    size_t length = cur_u16le(in);
-    struct str typed = cur_take(in, MIN(length, cur_left(in)));
+    struct str typed = take_counted(in);
     struct frame_parts parts = {.head = {.type = frame_type_find(&rpc_table, type)},
                                 .typed = typed};
     struct frame *f;
@@ -198,9 +242,11 @@ static bool ask_next(struct imap_session *s, struct cur *in)
         frame_unpack(&parts, -1, &f).code != E_OK)
         return false;
     enum imap_needs needs = imap_request_needs(s, f);
-    house.changed |= needs == IMAP_NEEDS_WRITER;
+    house.changed |= needs == IMAP_NEEDS_WRITER || needs == IMAP_NEEDS_SCAN;
     if (needs == IMAP_NEEDS_NOTHING || needs == IMAP_NEEDS_WRITER)
         run(s, f);
+    else if (needs == IMAP_NEEDS_SCAN)
+        run_append(s, f, in);
     frame_free(f);
     return needs != IMAP_FORBIDDEN;
 }

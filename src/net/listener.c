@@ -1,7 +1,7 @@
 #include "net/loop.h"
 
 enum {
-    LISTENER_BATCH = 64,     /* connections accepted before others have their turn */
+    LISTENER_BATCH = 4,      /* connections accepted before others have their turn */
     LISTENER_PAUSE_MS = 100, /* without descriptors or memory */
 };
 

@@ -145,6 +145,13 @@ static bool committer_must_wake(struct engine *e)
     return wake;
 }
 
+static _Thread_local bool leaves_commits;
+
+void store_leave_commits(void)
+{
+    leaves_commits = true;
+}
+
 /*
  * Who finds nobody committing does it for itself: a lone commit costs no change of threads. It
  * does so for one group; what has come meanwhile is the committer's thread's, and so is everything
@@ -158,7 +165,7 @@ void engine_submit(struct engine *e, struct commit *c)
         c->early = write_big_bodies(e, &c->batch);
     pthread_mutex_lock(&e->lock);
     list_append(&e->waiting, &c->link);
-    if (!e->committing && e->sleeping) {
+    if (!e->committing && e->sleeping && !leaves_commits) {
         e->committing = true;
         commit_waiting(e);
     }

@@ -57,6 +57,10 @@ struct store_stats {
 };
 void store_stats(struct store *s, struct store_stats *out);
 
+/* The calling thread has a low priority: it never commits for itself, for with its own it would
+ * commit what others wait for, but leaves it to the committer's thread. */
+void store_leave_commits(void);
+
 /* How long expunged messages, deleted mailboxes and the change log are kept, in seconds. */
 void store_set_history(struct store *s, uint32_t seconds);
 /* Accounts of which history is to end, whether they are open or not: found in an index by time,

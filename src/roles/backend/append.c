@@ -73,7 +73,8 @@ static void append_cut(struct append *a, const Thurn__ImapAppend *m, const struc
         bool by_fd = f->fd >= 0 && size > SCAN_INLINE;
         a->scanned[i].message = bytes;
         a->items[i].append = a;
-        a->items[i].scan = (struct scan_job){.message = bytes,
+        a->items[i].scan = (struct scan_job){.account = a->account,
+                                             .message = bytes,
                                              .fd = by_fd ? f->fd : -1,
                                              .offset = by_fd ? offset : 0,
                                              .total = by_fd ? a->bytes.bytes.n : 0,
@@ -99,13 +100,13 @@ static struct err append_sizes(const Thurn__ImapAppend *m, uint64_t message_limi
     return OK;
 }
 
-struct err append_start(struct append *a, struct scan_pool *pool, const struct frame *f,
-                        uint64_t message_limit)
+struct err append_start(struct append *a, struct scan_pool *pool, account_id account,
+                        const struct frame *f, uint64_t message_limit)
 {
     const Thurn__ImapAppend *m = (const Thurn__ImapAppend *)f->message;
     uint64_t total;
     bool too_large;
-    *a = (struct append){.pool = pool, .done = a->done};
+    *a = (struct append){.pool = pool, .account = account, .done = a->done};
     a->status = RPC_STATUS(THURN__CODE__DONE, "");
     TRY(append_sizes(m, message_limit, &total, &too_large));
     TRY(message_take(f, total, rpc_append_limit(message_limit), &a->bytes));

@@ -20,6 +20,7 @@ struct append_item {
 /* The fields are private but for what follows `done`. */
 struct append {
     struct scan_pool *pool;
+    account_id account;
     struct message bytes;
     struct append_item *items;
     struct imap_scanned_message *scanned;
@@ -34,8 +35,8 @@ struct append {
 /* Takes the request's messages and begins; `done` is called later, or at once. E_INVALID or
  * E_DENIED for a request whose bytes are not what it says: it is not called. The frame must stay
  * until append_free. */
-MUST_CHECK struct err append_start(struct append *a, struct scan_pool *pool, const struct frame *f,
-                                   uint64_t message_limit);
+MUST_CHECK struct err append_start(struct append *a, struct scan_pool *pool, account_id account,
+                                   const struct frame *f, uint64_t message_limit);
 /* What the service gets; valid until append_free. */
 struct imap_scanned append_result(const struct append *a);
 /* Frees what it holds, as often as one likes. */

@@ -116,10 +116,15 @@ struct err backend_open(struct backend *b, const Thurn__Settings *s, struct buf 
     list_init(&b->sessions);
     list_init(&b->admins);
     list_init(&b->removals);
-    b->sched = sched_new(s->workers, b->store);
+    b->budget = fair_budget_new();
+    b->sched = sched_new(s->workers, b->store, b->budget);
     b->logins = logins_new(b->loop, b->directory, hashing_threads(s));
-    const struct scan_pool_options scan = {
-        .loop = b->loop, .timeout_ms = s->scan_timeout, .retire = scanner_retire, .arg = b};
+    const struct scan_pool_options scan = {.loop = b->loop,
+                                           .sched = b->sched,
+                                           .budget = b->budget,
+                                           .timeout_ms = s->scan_timeout,
+                                           .retire = scanner_retire,
+                                           .arg = b};
     b->scan = scan_pool_new(&scan);
     b->history = history_new(b->loop, b->sched, b->store, history_seconds(s));
     backend_settings(b, s);
@@ -170,6 +175,7 @@ static void close_all(void *arg)
     sched_free(b->sched);
     history_free(b->history);
     scan_pool_free(b->scan);
+    fair_budget_free(b->budget);
     directory_close(b->directory);
     store_close(b->store);
     watches_free(b->watches);

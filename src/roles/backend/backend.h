@@ -36,6 +36,7 @@ struct backend {
 
     struct store *store;
     struct directory *directory;
+    struct fair_budget *budget;
     struct sched *sched;
     struct logins *logins;
     struct history *history;

@@ -304,7 +304,8 @@ static void delivery_describe(struct delivery *d)
                                  .tls = d->l->s.tls,
                                  .authenticated = d->l->logged_in,
                                  .now = clock_wall_s()};
-    d->job.run = delivery_fan_out;
+    d->job = (struct job){.run = delivery_fan_out, .account = d->recipients[0].account};
+    d->scan.account = d->recipients[0].account;
     d->scan.message = d->bytes.bytes;
     d->scan.fd = d->f->fd;
     d->scan.trace = pb_str(d->request->trace);

@@ -136,6 +136,7 @@ static void request_after(struct imap_client *c, enum imap_run ran)
     bool room = chan_backlog(c->s.chan) < CHAN_LOW;
     if (!room)
         imap_session_rest(c->imap);
+    c->job.heavy = c->writer.job.heavy = true; /* more than a slice */
     if (room || !session_park(&c->s))
         request_go_on(c);
 }
@@ -192,7 +193,8 @@ static void append_ready(struct append *a)
 
 static void append_begin(struct imap_client *c)
 {
-    struct err e = append_start(&c->append, c->s.b->scan, c->f, c->s.b->limits.message_size);
+    struct err e =
+        append_start(&c->append, c->s.b->scan, c->job.account, c->f, c->s.b->limits.message_size);
     if (e.code) {
         session_drop(&c->s, e.why);
         request_end(c);
@@ -294,7 +296,8 @@ static void imap_request(struct session *s, struct frame *f)
         request_refuse(c);
         return;
     }
-    c->job.run = request_run;
+    c->job = (struct job){.run = request_run, .account = imap_session_account(c->imap)};
+    c->writer.job.heavy = false;
     c->needs = imap_request_needs(c->imap, f);
     switch (c->needs) {
     case IMAP_FORBIDDEN:

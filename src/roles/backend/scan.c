@@ -3,6 +3,11 @@
 #include "store/store.h"
 
 enum { IN_FLIGHT = 4, SCANNER_STATE = 1, TEXT_MAX = 64 * 1024 * KB };
+enum {
+    HEAVY_SIZE = 128 * KB, /* bytes of a message from which on it may take long */
+    RECORD_HERE = 16 * KB, /* a larger record is checked on a worker */
+    BYTES_PER_US = 128,    /* what scanners read, about */
+};
 
 static const struct chan_rule scanner_rules[] = {{RPC_SCAN_PARSED, SCANNER_STATE}};
 
@@ -15,6 +20,7 @@ struct scanner {
     struct list jobs; /* sent, in the order of their answers */
     size_t n_jobs;
     uint32_t serial; /* of the answer to the first job */
+    bool heavy;      /* the last of them is: none is sent behind it */
     bool replaced;   /* gets no new jobs */
     struct timer *timer;
 };
@@ -22,8 +28,10 @@ struct scanner {
 struct scan_pool {
     struct scan_pool_options options;
     struct list scanners;
-    struct list waiting; /* jobs that no scanner has room for */
-    struct timer *timer; /* of the first one waiting */
+    struct fair_queue waiting; /* jobs that no scanner has room for */
+    struct list ages;          /* the same, the oldest first */
+    struct timer *timer;       /* of the oldest */
+    bool heavy_last;           /* what was sent last was heavy */
     bool stopping;
 };
 
@@ -99,58 +107,119 @@ static struct err scanner_send(struct scanner *s, const struct scan_job *j, uint
                      by_fd ? (struct str){NULL, 0} : j->message, j->fd);
 }
 
+/* -- who waits -- */
+
+static struct scan_job *job_of_age(struct list *l)
+{
+    return container_of(l, struct scan_job, age);
+}
+
+static void pool_watch_waiting(struct scan_pool *p)
+{
+    bool any = !list_empty(&p->ages);
+    timer_set(p->timer, any ? left_ms(p, job_of_age(p->ages.next)) : 0);
+}
+
+static void pool_wait(struct scan_pool *p, struct scan_job *j)
+{
+    j->since = clock_mono_us();
+    j->heavy = j->message.n > HEAVY_SIZE || fair_is_heavy(p->options.budget, j->account, j->since);
+    fair_queue_add(&p->waiting, &j->link, j->account, j->heavy);
+    list_append(&p->ages, &j->age);
+}
+
+/* It has waited before. */
+static void pool_wait_again(struct scan_pool *p, struct scan_job *j)
+{
+    j->since = clock_mono_us();
+    fair_queue_put_back(&p->waiting, &j->link, j->account, j->heavy);
+    list_append(&p->ages, &j->age);
+}
+
+/* Scanners that take new jobs; those with a heavy one. */
+static size_t pool_scanners(const struct scan_pool *p, size_t *out_heavy)
+{
+    size_t n = 0;
+    *out_heavy = 0;
+    list_each (l, &p->scanners) {
+        const struct scanner *s = container_of(l, struct scanner, link);
+        n += !s->replaced;
+        *out_heavy += !s->replaced && s->heavy;
+    }
+    return n;
+}
+
 static struct scanner *scanner_with_room(struct scan_pool *p)
 {
     struct scanner *best = NULL;
     list_each (l, &p->scanners) {
         struct scanner *s = container_of(l, struct scanner, link);
-        if (!s->replaced && s->n_jobs < IN_FLIGHT && (!best || s->n_jobs < best->n_jobs))
+        bool room = !s->replaced && !s->heavy && s->n_jobs < IN_FLIGHT;
+        if (room && (!best || s->n_jobs < best->n_jobs))
             best = s;
     }
     return best;
 }
 
-static void pool_watch_waiting(struct scan_pool *p)
+/* Heavy ones go first, so that they get their share too, but never to the last scanner; if it is
+ * the only one, by turns with the others. */
+static struct list *pool_next(struct scan_pool *p)
 {
-    bool any = !list_empty(&p->waiting);
-    timer_set(p->timer, any ? left_ms(p, job_of(p->waiting.next)) : 0);
+    size_t heavy, n = pool_scanners(p, &heavy);
+    bool may = n > 1 ? heavy + 1 < n : heavy == 0 && !p->heavy_last;
+    struct list *next = may ? fair_queue_heavy(&p->waiting) : NULL;
+    if (!next)
+        next = fair_queue_light(&p->waiting);
+    if (!next && n == 1 && heavy == 0)
+        next = fair_queue_heavy(&p->waiting);
+    return next;
+}
+
+/* -- handing out -- */
+
+static void scanner_take(struct scanner *s, struct scan_job *j)
+{
+    uint32_t serial = s->serial + (uint32_t)s->n_jobs;
+    struct err e = scanner_send(s, j, serial);
+    /* A broken channel says so itself, and what was sent comes back then. */
+    if (e.code && e.code != E_CLOSED) {
+        log_error("scan.send", LF_ERR(e));
+        job_refuse(j);
+        return;
+    }
+    list_append(&s->jobs, &j->link);
+    s->heavy = s->pool->heavy_last = j->heavy;
+    if (s->n_jobs++ == 0) {
+        j->since = clock_mono_us();
+        scanner_watch_head(s);
+    }
 }
 
 /* Gives waiting jobs to scanners that have room. */
 static void pool_hand_out(struct scan_pool *p)
 {
     struct scanner *s;
-    while (!list_empty(&p->waiting) && (s = scanner_with_room(p))) {
-        struct scan_job *j = job_of(list_pop(&p->waiting));
-        uint32_t serial = s->serial + (uint32_t)s->n_jobs;
-        struct err e = scanner_send(s, j, serial);
-        /* A broken channel says so itself, and what was sent comes back then. */
-        if (e.code && e.code != E_CLOSED) {
-            log_error("scan.send", LF_ERR(e));
-            job_refuse(j);
-            continue;
-        }
-        list_append(&s->jobs, &j->link);
-        if (s->n_jobs++ == 0) {
-            j->since = clock_mono_us();
-            scanner_watch_head(s);
-        }
+    struct list *next;
+    while ((s = scanner_with_room(p)) && (next = pool_next(p))) {
+        list_remove(&job_of(next)->age);
+        scanner_take(s, job_of(next));
     }
-    while (p->stopping && list_empty(&p->scanners) && !list_empty(&p->waiting))
-        job_refuse(job_of(list_pop(&p->waiting)));
+    while (p->stopping && list_empty(&p->scanners) && !list_empty(&p->ages)) {
+        struct scan_job *j = job_of_age(list_pop(&p->ages));
+        fair_queue_remove(&p->waiting, &j->link, j->account);
+        job_refuse(j);
+    }
     pool_watch_waiting(p);
 }
 
-/* The scanner is at an end: its first job made it fail, the others are innocent. */
-static void scanner_fail(struct scanner *s, struct str why)
+/* The scanner is at an end, whoever it was that made it fail; its jobs go to others. */
+static void scanner_end(struct scanner *s, struct str why)
 {
     struct scan_pool *p = s->pool;
-    struct list *head = list_pop(&s->jobs);
     while (!list_empty(&s->jobs)) {
-        struct list *last = s->jobs.prev;
-        list_remove(last);
-        list_prepend(&p->waiting, last);
-        job_of(last)->since = clock_mono_us();
+        struct scan_job *last = job_of(s->jobs.prev);
+        list_remove(&last->link);
+        pool_wait_again(p, last);
     }
     if (!p->stopping) {
         log_warn("scan.retire", LF_U64("scanner", s->index), LF_U64("generation", s->generation),
@@ -158,6 +227,14 @@ static void scanner_fail(struct scanner *s, struct str why)
         p->options.retire(s->index, s->generation, why, p->options.arg);
     }
     scanner_free(s);
+}
+
+/* Its first job made it fail, the others are innocent. */
+static void scanner_fail(struct scanner *s, struct str why)
+{
+    struct scan_pool *p = s->pool;
+    struct list *head = list_pop(&s->jobs);
+    scanner_end(s, why);
     if (head)
         job_give_up(p, job_of(head), why);
     pool_hand_out(p);
@@ -194,7 +271,56 @@ static struct err take_answer(struct scan_job *j, struct frame *f)
     j->result.answer = f;
     TRY(take_text(&j->result, m));
     j->result.record = pb_str(m->record);
-    return email_record_check(j->result.record, j->message.n, m->text_size);
+    return OK;
+}
+
+static struct err record_check(const struct scan_job *j)
+{
+    return email_record_check(j->result.record, j->message.n, j->result.text.n);
+}
+
+/* Of what was checked elsewhere. Its scanner may be another one by now. */
+static void check_ended(void *arg)
+{
+    struct scan_job *j = arg;
+    struct scan_pool *p = j->pool;
+    if (!j->checked.code) {
+        j->done(j);
+        return;
+    }
+    struct str why = str_c(j->checked.why);
+    list_each (l, &p->scanners) {
+        struct scanner *s = container_of(l, struct scanner, link);
+        if (s->index == j->scanner && s->generation == j->generation)
+            scanner_end(s, why);
+    }
+    scan_result_free(&j->result);
+    job_give_up(p, j, why);
+    pool_hand_out(p);
+}
+
+static void check_run(struct job *job)
+{
+    struct scan_job *j = container_of(job, struct scan_job, check);
+    j->checked = record_check(j);
+    loop_post(j->pool->options.loop, check_ended, j);
+}
+
+/* The scanner has done the job: the next is its head. */
+static void scanner_done(struct scanner *s, struct scan_job *j)
+{
+    struct scan_pool *p = s->pool;
+    list_remove(&j->link);
+    s->n_jobs--;
+    s->serial++;
+    if (s->n_jobs)
+        job_of(s->jobs.next)->since = clock_mono_us();
+    else
+        s->heavy = false;
+    scanner_watch_head(s);
+    fair_charge(p->options.budget, j->account, j->message.n / BYTES_PER_US, clock_mono_us());
+    if (s->replaced && s->n_jobs == 0)
+        scanner_free(s);
 }
 
 static void scanner_frame(struct chan *c, struct frame *f, void *arg)
@@ -206,22 +332,26 @@ static void scanner_frame(struct chan *c, struct frame *f, void *arg)
         return;
     }
     struct scan_job *j = job_of(s->jobs.next);
+    struct scan_pool *p = s->pool;
     struct err e = take_answer(j, f);
+    bool here = j->result.record.n <= RECORD_HERE;
+    if (!e.code && here)
+        e = record_check(j);
     if (e.code) {
         scan_result_free(&j->result);
         scanner_fail(s, str_c(e.why));
         return;
     }
-    list_remove(&j->link);
-    s->n_jobs--;
-    s->serial++;
-    if (s->n_jobs)
-        job_of(s->jobs.next)->since = clock_mono_us();
-    scanner_watch_head(s);
-    struct scan_pool *p = s->pool;
-    if (s->replaced && s->n_jobs == 0)
-        scanner_free(s);
-    j->done(j);
+    j->pool = p;
+    j->scanner = s->index;
+    j->generation = s->generation;
+    scanner_done(s, j);
+    if (here) {
+        j->done(j);
+    } else {
+        j->check = (struct job){.run = check_run, .account = j->account, .heavy = true};
+        sched_run(p->options.sched, &j->check);
+    }
     pool_hand_out(p);
 }
 
@@ -236,17 +366,19 @@ static void scanner_closed(struct chan *c, struct err why, void *arg)
 static void waited_too_long(void *arg)
 {
     struct scan_pool *p = arg;
-    struct list *head = list_pop(&p->waiting);
-    if (head)
-        job_give_up(p, job_of(head), STR("no scanner had time for it within scan_timeout"));
+    struct list *oldest = list_pop(&p->ages);
+    if (oldest) {
+        struct scan_job *j = job_of_age(oldest);
+        fair_queue_remove(&p->waiting, &j->link, j->account);
+        job_give_up(p, j, STR("no scanner had time for it within scan_timeout"));
+    }
     pool_watch_waiting(p);
 }
 
 void scan_submit(struct scan_pool *p, struct scan_job *j)
 {
-    j->since = clock_mono_us();
     j->result = (struct scan_result){0};
-    list_append(&p->waiting, &j->link);
+    pool_wait(p, j);
     pool_hand_out(p);
 }
 
@@ -304,7 +436,8 @@ struct scan_pool *scan_pool_new(const struct scan_pool_options *o)
     struct scan_pool *p = mem_alloc(sizeof *p);
     p->options = *o;
     list_init(&p->scanners);
-    list_init(&p->waiting);
+    fair_queue_init(&p->waiting);
+    list_init(&p->ages);
     p->timer = timer_new(o->loop, waited_too_long, p);
     return p;
 }
@@ -313,7 +446,7 @@ void scan_pool_free(struct scan_pool *p)
 {
     list_each (l, &p->scanners)
         scanner_free(container_of(l, struct scanner, link));
-    check(list_empty(&p->waiting));
+    fair_queue_free(&p->waiting);
     timer_free(p->timer);
     free(p);
 }

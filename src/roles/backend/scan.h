@@ -2,11 +2,14 @@
  * The pool of scanners: hands messages out to be parsed and takes the records back. A scanner
  * that breaks a rule, fails, or takes too long is reported to the supervisor, which ends and
  * replaces it; the message that it was working on gets a flat record, those behind it go to another
- * scanner. Everything here belongs to the loop's thread, except scan_result_free.
+ * scanner. Accounts are treated fairly (fair.h): large messages, and those of accounts that have
+ * much scanned, never have the last scanner, and none is sent behind them. Everything here belongs
+ * to the loop's thread, except scan_result_free.
  */
 #ifndef THURN_BACKEND_SCAN_H
 #define THURN_BACKEND_SCAN_H
 
+#include "roles/backend/sched.h"
 #include "rpc/rpc.h"
 
 struct scan_pool;
@@ -25,6 +28,9 @@ void scan_result_free(struct scan_result *r);
 /* Embedded in what is to be scanned. */
 struct scan_job {
     struct list link;
+    struct list age;    /* of all that wait, in the order in which they began to */
+    account_id account; /* whose message it is; {0}: nobody's */
+    bool heavy;
     struct str message; /* must stay until done */
     int fd;             /* the sealed memory that holds it, or -1; stays the caller's */
     uint64_t offset;    /* of it in that memory, */
@@ -33,10 +39,18 @@ struct scan_job {
     uint64_t since;     /* when it began to wait, or came to the head of its scanner's queue */
     void (*done)(struct scan_job *j);
     struct scan_result result;
+    /* A large record is checked on a worker. */
+    struct scan_pool *pool;
+    struct job check;
+    struct err checked;
+    uint32_t scanner; /* that made it */
+    uint64_t generation;
 };
 
 struct scan_pool_options {
     struct loop *loop;
+    struct sched *sched;
+    struct fair_budget *budget;
     uint32_t timeout_ms;
     /* Tells the supervisor to end a scanner. */
     void (*retire)(uint32_t index, uint64_t generation, struct str reason, void *arg);

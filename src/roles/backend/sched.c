@@ -1,9 +1,11 @@
 #include "roles/backend/sched.h"
 
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 enum { SHARDS = 64, WORKERS_MIN = 2, WORKERS_MAX = 256 };
-enum { WARM = 32 }; /* accounts per shard that stay open although nobody writes */
+enum { HEAVY_NICE = 10 }; /* of who does heavy work, for the kernel */
+enum { WARM = 32 };       /* accounts per shard that stay open although nobody writes */
 
 /* Accounts that have a writer, or had one lately, by id. */
 struct shard {
@@ -32,16 +34,25 @@ struct idle_worker {
     struct wait_once wanted;
 };
 
-struct sched {
-    struct store *store;
-    pthread_mutex_t lock; /* of the queue and what belongs to it */
-    struct list ready;
+/* Workers that take one kind of work. */
+struct crew {
+    struct sched *s;
+    bool heavy;
     struct idle_worker *idle; /* the last to have worked first: what it needs is in the caches */
     bool waking;              /* one has been woken and has not yet looked */
+    size_t n;
+    pthread_t *workers;
+};
+
+struct sched {
+    struct store *store;
+    struct fair_budget *budget;
+    pthread_mutex_t lock; /* of the queue and what belongs to it */
+    struct fair_queue ready;
     bool ending;
     size_t writers; /* submitted and not done */
-    size_t n_workers;
-    pthread_t *workers;
+    size_t jobs;    /* in the queue or running */
+    struct crew light, heavy;
     struct shard shards[SHARDS];
 };
 
@@ -49,17 +60,22 @@ struct sched {
 
 static bool sched_is_over(const struct sched *s)
 {
-    return s->ending && s->writers == 0;
+    return s->ending && s->writers == 0 && s->jobs == 0;
+}
+
+static bool crew_has_work(const struct crew *c)
+{
+    return c->heavy ? fair_queue_has_heavy(&c->s->ready) : fair_queue_has_light(&c->s->ready);
 }
 
 /* Workers are woken one at a time, each by the one before: those that are awake take most jobs
  * before another would have got there. The one to be woken now, or NULL. With the lock. */
-static struct idle_worker *sched_next_worker(struct sched *s)
+static struct idle_worker *crew_next(struct crew *c)
 {
-    struct idle_worker *w = s->waking || list_empty(&s->ready) ? NULL : s->idle;
+    struct idle_worker *w = c->waking || !crew_has_work(c) ? NULL : c->idle;
     if (w) {
-        s->waking = true;
-        s->idle = w->below;
+        c->waking = true;
+        c->idle = w->below;
     }
     return w;
 }
@@ -72,61 +88,90 @@ static void worker_wake(struct idle_worker *w)
 }
 
 /* With the lock, which it gives up meanwhile. */
-static void worker_wait(struct sched *s)
+static void worker_wait(struct crew *c)
 {
-    struct idle_worker me = {.below = s->idle};
+    struct idle_worker me = {.below = c->idle};
     wait_once_init(&me.wanted);
-    s->idle = &me;
-    (void)pthread_mutex_unlock(&s->lock);
+    c->idle = &me;
+    (void)pthread_mutex_unlock(&c->s->lock);
     wait_once_end(&me.wanted);
-    (void)pthread_mutex_lock(&s->lock);
-    s->waking = false;
+    (void)pthread_mutex_lock(&c->s->lock);
+    c->waking = false;
 }
 
-/* It is over: they end. With the lock. */
-static void workers_wake_all(struct sched *s)
+static void crew_wake_all(struct crew *c)
 {
-    for (struct idle_worker *w; (w = s->idle);) {
-        s->idle = w->below;
+    for (struct idle_worker *w; (w = c->idle);) {
+        c->idle = w->below;
         worker_wake(w);
     }
 }
 
-/* The next job, or NULL at the end. With the lock. */
-static struct job *sched_take(struct sched *s)
+/* If it is over, they end. With the lock. */
+static void sched_check_over(struct sched *s)
 {
+    if (!sched_is_over(s))
+        return;
+    crew_wake_all(&s->light);
+    crew_wake_all(&s->heavy);
+}
+
+/* The next job, or NULL at the end. With the lock. */
+static struct job *crew_take(struct crew *c)
+{
+    struct fair_queue *q = &c->s->ready;
     for (;;) {
-        struct list *l = list_pop(&s->ready);
+        struct list *l = c->heavy ? fair_queue_heavy(q) : fair_queue_light(q);
         if (l)
             return container_of(l, struct job, link);
-        if (sched_is_over(s))
+        if (sched_is_over(c->s))
             return NULL;
-        worker_wait(s);
+        worker_wait(c);
     }
+}
+
+static uint64_t thread_cpu_us(void)
+{
+    struct timespec t;
+    check(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 static void *worker_main(void *arg)
 {
-    struct sched *s = arg;
-    (void)prctl(PR_SET_NAME, "worker");
+    struct crew *c = arg;
+    struct sched *s = c->s;
+    (void)prctl(PR_SET_NAME, c->heavy ? "heavy" : "worker");
+    if (c->heavy) {
+        (void)setpriority(PRIO_PROCESS, 0, HEAVY_NICE); /* of this thread; not vital */
+        store_leave_commits();
+    }
+    uint64_t spent = thread_cpu_us();
     (void)pthread_mutex_lock(&s->lock);
-    for (struct job *j; (j = sched_take(s));) {
-        struct idle_worker *next = sched_next_worker(s);
+    for (struct job *j; (j = crew_take(c));) {
+        struct idle_worker *next = crew_next(c);
         (void)pthread_mutex_unlock(&s->lock);
         worker_wake(next);
+        account_id account = j->account;
         j->run(j); /* may free it */
+        uint64_t before = spent;
+        spent = thread_cpu_us();
+        fair_charge(s->budget, account, spent - before, clock_mono_us());
         (void)pthread_mutex_lock(&s->lock);
+        s->jobs--;
     }
-    workers_wake_all(s);
+    sched_check_over(s); /* for the others too */
     (void)pthread_mutex_unlock(&s->lock);
     return NULL;
 }
 
 void sched_run(struct sched *s, struct job *j)
 {
+    bool heavy = j->heavy || fair_is_heavy(s->budget, j->account, clock_mono_us());
     (void)pthread_mutex_lock(&s->lock);
-    list_append(&s->ready, &j->link);
-    struct idle_worker *next = sched_next_worker(s);
+    s->jobs++;
+    fair_queue_add(&s->ready, &j->link, j->account, heavy);
+    struct idle_worker *next = crew_next(heavy ? &s->heavy : &s->light);
     (void)pthread_mutex_unlock(&s->lock);
     worker_wake(next);
 }
@@ -143,8 +188,8 @@ static void writers_add(struct sched *s)
 static void writers_sub(struct sched *s)
 {
     (void)pthread_mutex_lock(&s->lock);
-    if (--s->writers == 0 && s->ending)
-        workers_wake_all(s);
+    s->writers--;
+    sched_check_over(s);
     (void)pthread_mutex_unlock(&s->lock);
 }
 
@@ -192,7 +237,8 @@ static struct account_queue *queue_new(struct sched *s, struct shard *shard, acc
     *q = (struct account_queue){.id = id, .shard = shard, .sched = s};
     list_init(&q->waiting);
     list_init(&q->warm_link);
-    q->maintain = (struct writer){.job.run = writer_run, .queue = q, .write = maintain};
+    q->maintain =
+        (struct writer){.job = {.run = writer_run, .account = id}, .queue = q, .write = maintain};
     return q;
 }
 
@@ -209,6 +255,7 @@ static bool queue_enter(struct sched *s, account_id id, struct writer *w)
 {
     struct shard *shard = shard_of(s, id);
     w->job.run = writer_run;
+    w->job.account = id;
     writers_add(s);
     (void)pthread_mutex_lock(&shard->lock);
     struct account_queue *q = map_get(&shard->queues, map_key_u64(&id.v));
@@ -290,20 +337,35 @@ void sched_write_done(struct sched *s, struct writer *w)
 
 /* -- life -- */
 
-struct sched *sched_new(unsigned workers, struct store *store)
+static void crew_start(struct crew *c, struct sched *s, bool heavy, size_t n)
+{
+    *c = (struct crew){.s = s, .heavy = heavy, .n = n};
+    c->workers = mem_alloc(n * sizeof *c->workers);
+    for (size_t i = 0; i < n; i++)
+        check(pthread_create(&c->workers[i], NULL, worker_main, c) == 0);
+}
+
+static void crew_join(struct crew *c)
+{
+    for (size_t i = 0; i < c->n; i++)
+        (void)pthread_join(c->workers[i], NULL);
+    free(c->workers);
+}
+
+struct sched *sched_new(unsigned workers, struct store *store, struct fair_budget *budget)
 {
     struct sched *s = mem_alloc(sizeof *s);
     s->store = store;
+    s->budget = budget;
     (void)pthread_mutex_init(&s->lock, NULL);
-    list_init(&s->ready);
+    fair_queue_init(&s->ready);
     for (size_t i = 0; i < SHARDS; i++) {
         (void)pthread_mutex_init(&s->shards[i].lock, NULL);
         list_init(&s->shards[i].warm);
     }
-    s->n_workers = MIN(MAX(workers, (unsigned)WORKERS_MIN), (unsigned)WORKERS_MAX);
-    s->workers = mem_alloc(s->n_workers * sizeof *s->workers);
-    for (size_t i = 0; i < s->n_workers; i++)
-        check(pthread_create(&s->workers[i], NULL, worker_main, s) == 0);
+    size_t n = MIN(MAX(workers, (unsigned)WORKERS_MIN), (unsigned)WORKERS_MAX);
+    crew_start(&s->light, s, false, n);
+    crew_start(&s->heavy, s, true, n / 2);
     return s;
 }
 
@@ -320,13 +382,13 @@ void sched_free(struct sched *s)
 {
     (void)pthread_mutex_lock(&s->lock);
     s->ending = true;
-    workers_wake_all(s);
+    sched_check_over(s);
     (void)pthread_mutex_unlock(&s->lock);
-    for (size_t i = 0; i < s->n_workers; i++)
-        (void)pthread_join(s->workers[i], NULL);
+    crew_join(&s->light);
+    crew_join(&s->heavy);
     for (size_t i = 0; i < SHARDS; i++)
         shard_free(&s->shards[i]);
+    fair_queue_free(&s->ready);
     (void)pthread_mutex_destroy(&s->lock);
-    free(s->workers);
     free(s);
 }

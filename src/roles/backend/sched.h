@@ -1,13 +1,13 @@
 /*
- * Who works when. A fixed set of worker threads takes jobs from a queue; password hashes have
- * threads of their own (login.h); and each account has a run queue of writers, of which
- * one runs at a time and the others wait without a thread. Accounts that were written lately stay
- * open. Any thread may call everything here.
+ * Who works when. A fixed set of worker threads takes jobs from a queue; half as many again do what
+ * is heavy (fair.h), at a lower priority; password hashes have threads of their own (login.h). And
+ * each account has a run queue of writers, of which one runs at a time and the others wait without
+ * a thread. Accounts that were written lately stay open. Any thread may call everything here.
  */
 #ifndef THURN_BACKEND_SCHED_H
 #define THURN_BACKEND_SCHED_H
 
-#include "store/store.h"
+#include "roles/backend/fair.h"
 
 struct sched;
 struct account_queue;
@@ -16,6 +16,8 @@ struct account_queue;
 struct job {
     struct list link;
     void (*run)(struct job *j);
+    account_id account; /* whose work it is, and who pays for it; {0}: nobody */
+    bool heavy;         /* it is known to take long */
 };
 
 /* Something that changes an account, as its only writer from `write` until sched_write_done. */
@@ -28,7 +30,7 @@ struct writer {
     bool no_handle; /* wants the queue to have the account closed: `a` is NULL */
 };
 
-struct sched *sched_new(unsigned workers, struct store *store);
+struct sched *sched_new(unsigned workers, struct store *store, struct fair_budget *budget);
 /* Waits until everything that was submitted is done, then ends the workers. */
 void sched_free(struct sched *s);
 

@@ -255,7 +255,7 @@ static void a_message_that_kills_its_scanner_is_delivered_flat(void **state)
 
 static void a_scanner_that_answers_nonsense_is_retired(void **state)
 {
-    static const enum scanner_mode modes[] = {SCAN_BADLY, SCAN_UNASKED};
+    static const enum scanner_mode modes[] = {SCAN_BADLY, SCAN_BADLY_AT_LENGTH, SCAN_UNASKED};
     struct rig *r = *state;
     account_id alice = rig_account(r, STR("alice@example.test"));
     struct end *lmtp = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
@@ -317,6 +317,54 @@ static void a_scanner_that_never_answers_is_given_up(void **state)
     size_t flat;
     assert_int_equal(rig_inbox(r, alice, &flat), 2);
     assert_int_equal(flat, 2);
+}
+
+static bool two_seen_in_all(void *arg)
+{
+    const struct rig *r = arg;
+    return r->scanners[0].seen + r->scanners[1].seen == 2;
+}
+
+static void send_large(struct end *lmtp, size_t n)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    uint8_t *bytes = buf_room(&text, n);
+    memset(bytes, 'x', n);
+    buf_added(&text, n);
+    struct sealed s;
+    assert_int_equal(sealed_new(&s, n).code, E_OK);
+    assert_int_equal(sealed_put(&s, buf_str(&text)).code, E_OK);
+    assert_int_equal(sealed_finish(&s).code, E_OK);
+    assert_int_equal(ask_recipient(lmtp, "alice"), THURN__CODE__DONE);
+    send_delivery(lmtp, alice_only, 1, buf_str(&text), s.fd);
+    sealed_free(&s);
+}
+
+static void many_large_messages_leave_a_scanner_to_small_ones(void **state)
+{
+    struct rig *r = *state;
+    account_id alice = rig_account(r, STR("alice@example.test"));
+    account_id bob = rig_account(r, STR("bob@example.test"));
+    rig_scanner(r, 0, 1, SCAN_NEVER);
+    rig_scanner(r, 1, 1, SCAN_NEVER);
+    struct end *large[8];
+    for (size_t i = 0; i < ARRAY_LEN(large); i++)
+        send_large(large[i] = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP), 300 * KB);
+    struct end *small = rig_session(r, THURN__SESSION_KIND__SESSION_LMTP);
+    static const char *const bob_only[] = {"bob"};
+    assert_int_equal(ask_recipient(small, "bob"), THURN__CODE__DONE);
+    send_delivery(small, bob_only, 1, letter, -1);
+    rig_run(r, two_seen_in_all, r);
+    assert_int_equal(r->scanners[0].seen, 1);
+    for (size_t i = 0; i < 2; i++)
+        r->scanners[i].mode = SCAN_WELL;
+    rig_scanner_answer(&r->scanners[1]); /* has the small one: the first took the first large one */
+    assert_int_equal(delivered(small, 1), THURN__CODE__DONE);
+    assert_int_equal(rig_inbox(r, bob, NULL), 1);
+    rig_scanner_answer(&r->scanners[0]);
+    for (size_t i = 0; i < ARRAY_LEN(large); i++)
+        assert_int_equal(delivered(large[i], 1), THURN__CODE__DONE);
+    assert_int_equal(rig_inbox(r, alice, NULL), ARRAY_LEN(large));
 }
 
 static bool one_seen(void *arg)
@@ -780,6 +828,7 @@ int main(void)
         CASE(a_message_that_kills_its_scanner_is_delivered_flat),
         CASE(a_scanner_that_answers_nonsense_is_retired),
         CASE(a_scanner_takes_only_its_first_message_with_it),
+        CASE(many_large_messages_leave_a_scanner_to_small_ones),
         CASE(a_scanner_that_never_answers_is_given_up),
         CASE(a_replaced_scanner_finishes_what_it_has),
         CASE(nothing_but_login_is_done_before_login),

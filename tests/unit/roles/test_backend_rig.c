@@ -144,7 +144,10 @@ void rig_expect_closed(struct end *e)
 static void scanner_answer(struct fake_scanner *s, uint32_t serial, uint64_t size)
 {
     struct buf record CLEANUP(buf_free) = {0};
+    static const uint8_t padding[64 * KB]; /* no field begins with a zero */
     email_record_flat(size + (s->mode == SCAN_BADLY), &record);
+    if (s->mode == SCAN_BADLY_AT_LENGTH)
+        buf_put(&record, str_of(padding, sizeof padding));
     Thurn__ScanParsed m = THURN__SCAN_PARSED__INIT;
     m.record = pb_bytes(buf_str(&record));
     m.text_size = 4;

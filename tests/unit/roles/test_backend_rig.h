@@ -27,7 +27,14 @@ struct end {
 };
 
 /* What a scanner does with a message. */
-enum scanner_mode { SCAN_WELL, SCAN_NEVER, SCAN_BADLY, SCAN_UNASKED, SCAN_DIE };
+enum scanner_mode {
+    SCAN_WELL,
+    SCAN_NEVER,
+    SCAN_BADLY,
+    SCAN_BADLY_AT_LENGTH,
+    SCAN_UNASKED,
+    SCAN_DIE
+};
 
 struct fake_scanner {
     struct end *end;

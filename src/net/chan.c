@@ -371,6 +371,17 @@ void chan_collect(struct chan *c, bool on)
         loop_kick(c->loop, &c->kick);
 }
 
+bool chan_send_now(struct chan *c)
+{
+    struct str none = {0};
+    (void)pthread_mutex_lock(&c->lock);
+    if (c->out.n && !c->out.blocked && !c->broken)
+        (void)chan_push(c, &none); /* the turn's end tells of its error */
+    bool all = c->out.n == 0;
+    (void)pthread_mutex_unlock(&c->lock);
+    return all;
+}
+
 size_t chan_backlog(const struct chan *c)
 {
     return atomic_load(&c->backlog);

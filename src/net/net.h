@@ -229,6 +229,9 @@ MUST_CHECK struct err chan_send(struct chan *c, uint16_t type, uint32_t serial,
  * same way: one call to the system, and one waking of the other side, for a whole answer. Between
  * the two only this thread sends. */
 void chan_collect(struct chan *c, bool on);
+/* On the loop's thread: frames collected so far are handed to the kernel without waiting for the
+ * turn's end. False if it has not taken all of them. */
+bool chan_send_now(struct chan *c);
 /* Bytes queued and not yet taken by the kernel. From any thread. */
 size_t chan_backlog(const struct chan *c);
 /* The state against which the rules are checked; exactly one bit. */

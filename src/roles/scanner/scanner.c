@@ -215,8 +215,8 @@ static void peer_resume(void *arg)
         p->used = p->jobs > 0;
 }
 
-/* Answers, and reads on when the answer has been handed to the kernel, at the end of the loop's
- * turn. */
+/* The next message is looked at when the answer to this one is with the kernel: at once, or, if
+ * there is no room for it, in a later turn of the loop. */
 static void peer_frame(struct chan *c, struct frame *f, void *arg)
 {
     struct peer *p = arg;
@@ -228,6 +228,8 @@ static void peer_frame(struct chan *c, struct frame *f, void *arg)
         return;
     }
     scanner_count(p->scanner);
+    if (chan_send_now(c))
+        return;
     chan_hold(c, true);
     p->jobs++;
     loop_post(p->scanner->role->loop, peer_resume, p);

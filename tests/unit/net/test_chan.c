@@ -537,6 +537,23 @@ static void collected_frames_leave_together(void **state)
     side_shut(&a);
 }
 
+static void what_is_to_be_sent_now_does_not_wait_for_the_rest(void **state)
+{
+    static const uint8_t raw[FRAME_RAW_MAX];
+    struct world *w = *state;
+    struct chan *c = w->b.chan;
+    uint8_t byte;
+    chan_collect(c, true);
+    assert_int_equal(chan_send(c, RPC_PROBE, 1, NULL, (struct str){0}, -1).code, E_OK);
+    assert_int_equal(recv(w->fds[0], &byte, 1, MSG_PEEK | MSG_DONTWAIT), -1);
+    assert_true(chan_send_now(c));
+    assert_int_equal(recv(w->fds[0], &byte, 1, MSG_PEEK | MSG_DONTWAIT), 1);
+    for (uint32_t i = 0; i < 40; i++)
+        assert_int_equal(chan_send(c, RPC_IMAP_BYTES, i, NULL, str_of(raw, sizeof raw), -1).code,
+                         E_OK);
+    assert_false(chan_send_now(c)); /* nobody reads */
+}
+
 /* As a worker does it that answers with more than the socket takes. */
 static void *send_collected(void *arg)
 {
@@ -633,6 +650,7 @@ int main(void)
         T(a_descriptor_that_had_to_wait_still_comes_with_its_frame),
         T(frames_of_two_threads_keep_their_order),
         T(collected_frames_leave_together),
+        T(what_is_to_be_sent_now_does_not_wait_for_the_rest),
         T(collected_frames_that_do_not_fit_follow),
         T(a_question_gets_all_its_answers),
     };

@@ -80,6 +80,14 @@ static void index_free(struct index *ix)
     free(ix);
 }
 
+void index_quiet(void)
+{
+    static _Thread_local bool quiet;
+    if (!quiet)
+        rocksdb_set_perf_level(rocksdb_disable);
+    quiet = true;
+}
+
 struct err index_open(const char *path, uint64_t cache_size, struct index **out, struct buf *why)
 {
     struct index *ix = mem_alloc(sizeof *ix);
@@ -227,6 +235,7 @@ struct err index_commit(struct index *ix, const struct applied *applied)
     buf_u64le(&mark, applied->offset);
     buf_u64le(&mark, applied->sequence);
     put(ix, str_of(applied_key, sizeof applied_key), buf_str(&mark));
+    index_quiet();
     char *error = NULL;
     rocksdb_write(ix->db, ix->write, ix->batch, &error);
     rocksdb_writebatch_clear(ix->batch);

@@ -19,6 +19,7 @@ static const char *text(const void *p)
 static struct view *open_view(struct engine *e, bool pins, bool newest)
 {
     struct view *v = mem_alloc(sizeof *v);
+    index_quiet();
     v->e = e;
     v->pins = pins;
     /* Before the snapshot is taken: who is not counted yet sees places that are not retired. */

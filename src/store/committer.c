@@ -61,7 +61,6 @@ static void refuse_lost_bodies(struct engine *e, struct list *group)
 /* What is durable but cannot be shown is repaired by replaying it in a new process. */
 static void apply(struct engine *e, struct list *group, const struct applied *applied)
 {
-    hot_begin(e->hot, applied->sequence);
     list_each (l, group) {
         struct commit *c = commit_of(l);
         if (c->early.code)

@@ -17,16 +17,21 @@ struct row {
     uint8_t bytes[];
 };
 
+/* With its lock. */
+struct place {
+    struct row *row;
+    uint64_t changed; /* the last group that changed a key of this place, here or not */
+};
+
 struct hot {
-    atomic_uint_fast64_t begun, shown;
+    atomic_uint_fast64_t shown;
     pthread_mutex_t locks[LOCKS];
-    struct row *rows[PLACES]; /* with the lock of the place */
+    struct place places[PLACES];
 };
 
 struct hot *hot_new(uint64_t shown)
 {
     struct hot *h = mem_alloc(sizeof *h);
-    atomic_init(&h->begun, shown);
     atomic_init(&h->shown, shown);
     for (size_t i = 0; i < LOCKS; i++)
         (void)pthread_mutex_init(&h->locks[i], NULL);
@@ -38,7 +43,7 @@ void hot_free(struct hot *h)
     if (!h)
         return;
     for (size_t i = 0; i < PLACES; i++)
-        free(h->rows[i]);
+        free(h->places[i].row);
     for (size_t i = 0; i < LOCKS; i++)
         (void)pthread_mutex_destroy(&h->locks[i]);
     free(h);
@@ -49,16 +54,21 @@ uint64_t hot_moment(const struct hot *h)
     return atomic_load(&h->shown);
 }
 
-static size_t place_lock(struct hot *h, struct str key)
+static size_t lock_of(const struct hot *h, const struct place *p)
 {
-    size_t place = (size_t)(map_hash(key) % PLACES);
-    (void)pthread_mutex_lock(&h->locks[place % LOCKS]);
-    return place;
+    return (size_t)(p - h->places) % LOCKS;
 }
 
-static void place_unlock(struct hot *h, size_t place)
+static struct place *place_lock(struct hot *h, struct str key)
 {
-    (void)pthread_mutex_unlock(&h->locks[place % LOCKS]);
+    struct place *p = &h->places[map_hash(key) % PLACES];
+    (void)pthread_mutex_lock(&h->locks[lock_of(h, p)]);
+    return p;
+}
+
+static void place_unlock(struct hot *h, const struct place *p)
+{
+    (void)pthread_mutex_unlock(&h->locks[lock_of(h, p)]);
 }
 
 /* -- rows, with the lock of their place -- */
@@ -73,24 +83,24 @@ static struct str row_value(const struct row *r)
     return str_of(r->bytes + r->key_n, r->n);
 }
 
-static void row_remove(struct hot *h, size_t place)
+static void row_remove(struct place *p)
 {
-    free(h->rows[place]);
-    h->rows[place] = NULL;
+    free(p->row);
+    p->row = NULL;
 }
 
-static void row_set(struct hot *h, size_t place, uint64_t since, struct str key, struct str value)
+static void row_set(struct place *p, uint64_t since, struct str key, struct str value)
 {
-    struct row *r = h->rows[place];
+    struct row *r = p->row;
     size_t n = key.n + value.n;
     if (!value.n || n > ROW_MAX) {
-        row_remove(h, place);
+        row_remove(p);
         return;
     }
     if (!r || r->cap < n) {
         size_t cap = n + n / 4;
         free(r);
-        r = h->rows[place] = mem_alloc(sizeof *r + cap);
+        r = p->row = mem_alloc(sizeof *r + cap);
         r->cap = cap;
     }
     r->since = since;
@@ -100,20 +110,20 @@ static void row_set(struct hot *h, size_t place, uint64_t since, struct str key,
     str_copy_to(r->bytes + key.n, value);
 }
 
-static bool place_holds(const struct hot *h, size_t place, struct str key)
+static bool place_holds(const struct place *p, struct str key)
 {
-    return h->rows[place] && str_eq(row_key(h->rows[place]), key);
+    return p->row && str_eq(row_key(p->row), key);
 }
 
 /* -- readers -- */
 
 bool hot_find(struct hot *h, uint64_t moment, struct str key, struct arena *a, struct str *out)
 {
-    size_t place = place_lock(h, key);
-    bool found = place_holds(h, place, key) && h->rows[place]->since <= moment;
+    struct place *p = place_lock(h, key);
+    bool found = place_holds(p, key) && p->row->since <= moment;
     if (found)
-        *out = str_dup(a, row_value(h->rows[place]));
-    place_unlock(h, place);
+        *out = str_dup(a, row_value(p->row));
+    place_unlock(h, p);
     return found;
 }
 
@@ -121,29 +131,24 @@ void hot_keep(struct hot *h, uint64_t moment, struct str key, struct str value)
 {
     if (!value.n || key.n + value.n > ROW_MAX)
         return;
-    size_t place = place_lock(h, key);
-    /* A group that is begun after this finds the row here. */
-    if (atomic_load(&h->begun) == moment)
-        row_set(h, place, moment, key, value);
-    place_unlock(h, place);
+    struct place *p = place_lock(h, key);
+    /* A group that changes it after this finds the row here. */
+    if (p->changed <= moment)
+        row_set(p, moment, key, value);
+    place_unlock(h, p);
 }
 
 /* -- the committer -- */
 
-static void change_range(struct hot *h, struct str from, struct str to)
+static void change_range(struct hot *h, uint64_t group, struct str from, struct str to)
 {
-    for (size_t place = 0; place < PLACES; place++) {
-        (void)pthread_mutex_lock(&h->locks[place % LOCKS]);
-        const struct row *r = h->rows[place];
-        if (r && str_cmp(row_key(r), from) >= 0 && str_cmp(row_key(r), to) < 0)
-            row_remove(h, place);
-        place_unlock(h, place);
+    for (struct place *p = h->places; p < h->places + PLACES; p++) {
+        (void)pthread_mutex_lock(&h->locks[lock_of(h, p)]);
+        if (p->row && str_cmp(row_key(p->row), from) >= 0 && str_cmp(row_key(p->row), to) < 0)
+            row_remove(p);
+        p->changed = group;
+        place_unlock(h, p);
     }
-}
-
-void hot_begin(struct hot *h, uint64_t group)
-{
-    atomic_store(&h->begun, group);
 }
 
 void hot_change(struct hot *h, uint64_t group, struct str ops)
@@ -152,17 +157,18 @@ void hot_change(struct hot *h, uint64_t group, struct str ops)
     struct op op;
     while (batch_next(&c, &op)) {
         if (op.kind == OP_RANGE) {
-            change_range(h, op.key, op.value);
+            change_range(h, group, op.key, op.value);
             continue;
         }
-        size_t place = place_lock(h, op.key);
-        if (place_holds(h, place, op.key)) {
+        struct place *p = place_lock(h, op.key);
+        p->changed = group;
+        if (place_holds(p, op.key)) {
             if (op.kind == OP_PUT)
-                row_set(h, place, group, op.key, op.value);
+                row_set(p, group, op.key, op.value);
             else
-                row_remove(h, place);
+                row_remove(p);
         }
-        place_unlock(h, place);
+        place_unlock(h, p);
     }
 }
 

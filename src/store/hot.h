@@ -27,12 +27,11 @@ uint64_t hot_moment(const struct hot *h);
  * with p NULL if there was no room for it. */
 bool hot_find(struct hot *h, uint64_t moment, struct str key, struct arena *a, struct str *out);
 /* A view of that moment has read this from the index. It is kept if it is neither empty nor large,
- * and no group has been begun since. */
+ * and no later group has changed the key (or another that belongs to its place). */
 void hot_keep(struct hot *h, uint64_t moment, struct str key, struct str value);
 
-/* The committer's: the index is about to show this group; the changes of each of its batches; it
- * shows all of it. */
-void hot_begin(struct hot *h, uint64_t group);
+/* The committer's: the changes of each batch of a group that the index is about to show; it shows
+ * all of it. */
 void hot_change(struct hot *h, uint64_t group, struct str ops);
 void hot_shown(struct hot *h, uint64_t group);
 

@@ -16,7 +16,6 @@ static struct str find(struct hot *h, uint64_t moment, struct str key, struct ar
 
 static void group(struct hot *h, uint64_t n, struct batch *b)
 {
-    hot_begin(h, n);
     hot_change(h, n, buf_str(&b->ops));
     hot_shown(h, n);
     batch_free(b);
@@ -52,12 +51,14 @@ static void a_value_that_was_read_is_found_until_it_changes(void **state)
     arena_free(&a);
 }
 
-static void what_was_read_before_a_change_began_is_not_kept_after_it(void **state)
+static void what_was_read_before_a_change_is_not_kept_after_it(void **state)
 {
     struct arena a;
     arena_init(&a, ARENA_OWN);
     struct hot *h = hot_new(7);
-    hot_begin(h, 8); /* not shown yet: a view of 7 may see it or not */
+    struct batch b = {0};
+    batch_put(&b, STR("k"), STR("new"));
+    hot_change(h, 8, buf_str(&b.ops)); /* not shown yet: a view of 7 may see it or not */
     hot_keep(h, 7, STR("k"), STR("old"));
     assert_null(find(h, 7, STR("k"), &a).p);
     hot_shown(h, 8);
@@ -65,6 +66,31 @@ static void what_was_read_before_a_change_began_is_not_kept_after_it(void **stat
     assert_null(find(h, 8, STR("k"), &a).p);
     hot_keep(h, 8, STR("k"), STR("new"));
     assert_true(str_eq(find(h, 8, STR("k"), &a), STR("new")));
+    batch_free(&b);
+    hot_free(h);
+    arena_free(&a);
+}
+
+static void an_old_view_keeps_what_others_have_not_changed_meanwhile(void **state)
+{
+    struct arena a;
+    arena_init(&a, ARENA_OWN);
+    struct hot *h = hot_new(7);
+    struct batch b = {0};
+    unsigned kept = 0;
+    batch_put(&b, STR("other"), STR("x"));
+    group(h, 8, &b);
+    for (uint32_t i = 0; i < 20; i++) { /* one of them may share its place with the other */
+        struct key k = {.n = 0};
+        key_u32(&k, i);
+        hot_keep(h, 7, key_str(&k), STR("old"));
+        kept += str_eq(find(h, 8, key_str(&k), &a), STR("old"));
+    }
+    assert_true(kept >= 18);
+    batch_delete_range(&b, STR("a"), STR("b"));
+    group(h, 9, &b);
+    hot_keep(h, 8, STR("aa"), STR("was in the range"));
+    assert_null(find(h, 9, STR("aa"), &a).p);
     hot_free(h);
     arena_free(&a);
 }
@@ -207,7 +233,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_value_that_was_read_is_found_until_it_changes),
-        cmocka_unit_test(what_was_read_before_a_change_began_is_not_kept_after_it),
+        cmocka_unit_test(what_was_read_before_a_change_is_not_kept_after_it),
+        cmocka_unit_test(an_old_view_keeps_what_others_have_not_changed_meanwhile),
         cmocka_unit_test(empty_and_large_values_are_left_to_the_index),
         cmocka_unit_test(more_keys_than_places_replace_one_another),
         cmocka_unit_test(readers_see_the_same_both_ways_while_others_commit),

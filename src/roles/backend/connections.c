@@ -95,17 +95,26 @@ static struct err limits_check(struct connections *c, const struct connection_li
     return OK;
 }
 
+/* A session that was asleep when it was counted, or logs in again behind STARTTLS, perhaps to
+ * another account. */
+static struct err add_again(struct connections *c, const struct connection_limits *limits,
+                            struct connection *there, const struct connection *one)
+{
+    const struct connection now = {one->account, one->peer.n ? one->peer : there->peer};
+    count(c, there, -1);
+    struct err e = now.account.v == there->account.v ? OK : limits_check(c, limits, &now);
+    if (!e.code)
+        *there = now;
+    count(c, there, 1);
+    return e;
+}
+
 static struct err add(struct connections *c, const struct connection_limits *limits,
                       const struct connection_key *key, const struct connection *one)
 {
     struct connection *there = map_get(&c->sessions, key_str(key));
-    if (there && there->peer.n == 0 && one->peer.n) { /* it was asleep when it was counted */
-        count(c, there, -1);
-        there->peer = one->peer;
-        count(c, there, 1);
-    }
     if (there)
-        return OK;
+        return add_again(c, limits, there, one);
     TRY(limits_check(c, limits, one));
     if (map_remove(&c->gone, key_str(key)))
         return OK; /* its answer will find nobody */

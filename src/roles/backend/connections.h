@@ -21,7 +21,8 @@ struct connection_id {
 struct connection_limits {
     uint32_t account, address;
 };
-/* E_LIMIT, and not counted. One that is counted already stays so. */
+/* E_LIMIT, and not counted. One that is counted already stays so, for another account if it has
+ * logged in again. */
 MUST_CHECK struct err connections_add(struct connections *c, const struct connection_limits *limits,
                                       struct connection_id id, account_id account, struct ip peer);
 /* The same without limits: of one that was there before this backend. */

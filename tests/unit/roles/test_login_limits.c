@@ -270,6 +270,25 @@ a_session_that_slept_through_a_restart_counts_for_its_address_once_it_wakes(void
     connections_free(c);
 }
 
+static void a_session_that_logs_in_again_counts_for_its_last_account(void **state)
+{
+    (void)state;
+    static const struct connection_limits limits = {.account = 1};
+    static const account_id alice = {2}, bob = {3};
+    struct connections *c = connections_new();
+    assert_int_equal(connections_add(c, &limits, session(1), alice, v4(1)).code, E_OK);
+    assert_int_equal(connections_add(c, &limits, session(1), bob, v4(1)).code, E_OK);
+    assert_int_equal(connections_of(c, alice), 0);
+    assert_int_equal(connections_of(c, bob), 1);
+    assert_int_equal(connections_add(c, &limits, session(2), alice, v4(2)).code, E_OK);
+    assert_int_equal(connections_add(c, &limits, session(1), alice, v4(1)).code, E_LIMIT);
+    assert_int_equal(connections_of(c, alice), 1);
+    assert_int_equal(connections_of(c, bob), 1);
+    connections_remove(c, session(1));
+    assert_int_equal(connections_of(c, bob), 0);
+    connections_free(c);
+}
+
 static void a_client_that_left_while_it_logged_in_is_not_counted(void **state)
 {
     (void)state;
@@ -305,6 +324,7 @@ int main(void)
         cmocka_unit_test(connections_are_counted_by_account_and_by_address),
         cmocka_unit_test(
             a_session_that_slept_through_a_restart_counts_for_its_address_once_it_wakes),
+        CASE(a_session_that_logs_in_again_counts_for_its_last_account),
         cmocka_unit_test(a_client_that_left_while_it_logged_in_is_not_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

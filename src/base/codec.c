@@ -1,7 +1,10 @@
 #include "base/base.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
+#include <pthread.h>
 
 static const char base64_digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -113,28 +116,46 @@ void sha256_free(struct sha256_run *r)
     r->state = NULL;
 }
 
-/* The hash of a padded key and the text behind it. */
-static void hmac_half(struct str key, uint8_t pad, struct str in, uint8_t out[SHA256_LEN])
+/* Each thread has a context of its own for as long as it lives: finding the two algorithms by name,
+ * or copying a context, takes longer than the rest. */
+static pthread_key_t hmac_of_thread;
+static pthread_once_t hmac_once = PTHREAD_ONCE_INIT;
+
+static void hmac_free(void *context)
 {
-    enum { BLOCK = 64 };
-    uint8_t block[BLOCK];
-    struct sha256_run r = {0};
-    check(key.n <= BLOCK);
-    memset(block, pad, sizeof block);
-    for (size_t i = 0; i < key.n; i++)
-        block[i] ^= key.p[i];
-    sha256_add(&r, str_of(block, sizeof block));
-    sha256_add(&r, in);
-    sha256_end(&r, out);
-    OPENSSL_cleanse(block, sizeof block);
+    EVP_MAC_CTX_free(context);
 }
 
-/* Not OpenSSL's one-shot HMAC, which looks up two algorithms by name at each call. */
+static void hmac_prepare(void)
+{
+    check(pthread_key_create(&hmac_of_thread, hmac_free) == 0);
+}
+
+static EVP_MAC_CTX *hmac_context(void)
+{
+    (void)pthread_once(&hmac_once, hmac_prepare);
+    EVP_MAC_CTX *context = pthread_getspecific(hmac_of_thread);
+    if (context)
+        return context;
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    context = EVP_MAC_CTX_new(mac);
+    EVP_MAC_free(mac);
+    check(context && EVP_MAC_CTX_set_params(context, params) == 1);
+    check(pthread_setspecific(hmac_of_thread, context) == 0);
+    return context;
+}
+
 void hmac_sha256(struct str key, struct str in, uint8_t out[SHA256_LEN])
 {
-    uint8_t inner[SHA256_LEN];
-    hmac_half(key, 0x36, in, inner);
-    hmac_half(key, 0x5C, str_of(inner, sizeof inner), out);
+    EVP_MAC_CTX *context = hmac_context();
+    check(key.n && EVP_MAC_init(context, key.p, key.n, NULL) == 1);
+    check(EVP_MAC_update(context, in.p, in.n) == 1);
+    check(EVP_MAC_final(context, out, NULL, SHA256_LEN) == 1);
 }
 
 bool same_secret(struct str a, struct str b)

@@ -9,7 +9,7 @@ void hex_encode(struct buf *out, struct str in);
 
 enum { SHA256_LEN = 32 };
 void sha256(struct str in, uint8_t out[SHA256_LEN]);
-/* HMAC-SHA256 (RFC 2104) with a key of at most 64 bytes. */
+/* HMAC-SHA256 (RFC 2104) with a key of at least one byte. */
 void hmac_sha256(struct str key, struct str in, uint8_t out[SHA256_LEN]);
 /* Whether both are the same, in a time that depends on their lengths only. */
 bool same_secret(struct str a, struct str b);

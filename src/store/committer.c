@@ -2,6 +2,9 @@
 
 /* Bounds of one group. */
 enum { GROUP_COMMITS = 1024, GROUP_BYTES = 16 << 20 };
+/* What is in no hurry: a group is what others may have to wait for. As long as that happens now and
+ * then, it has one part in BACKGROUND_SHARE of the time. */
+enum { BACKGROUND_BYTES = 1 << 20, BACKGROUND_SHARE = 5, BUSY_US = 200000 };
 
 static struct commit *commit_of(struct list *l)
 {
@@ -17,17 +20,17 @@ static struct err write_big_bodies(struct engine *e, struct batch *batch)
     return OK;
 }
 
-/* Moves what may stand in one group from the queue to `out`. With the lock. */
-static void take_group(struct engine *e, struct list *out, uint64_t *out_estimate)
+/* Moves what may stand in one group from a queue to `out`. With the lock. */
+static void take_group(struct list *queue, uint64_t most, struct list *out, uint64_t *out_estimate)
 {
     uint64_t bytes = GROUP_HEADER;
-    for (size_t n = 0; n < GROUP_COMMITS && !list_empty(&e->waiting); n++) {
-        struct commit *c = commit_of(e->waiting.next);
+    for (size_t n = 0; n < GROUP_COMMITS && !list_empty(queue); n++) {
+        struct commit *c = commit_of(queue->next);
         uint64_t more = c->early.code ? 0 : group_estimate(&c->batch);
-        if (n && (c->prepare || bytes + more > GROUP_BYTES))
+        if (n && (c->prepare || bytes + more > most))
             break;
         bytes += more;
-        list_append(out, list_pop(&e->waiting));
+        list_append(out, list_pop(queue));
         if (c->prepare)
             break;
     }
@@ -115,40 +118,69 @@ static struct err commit_group(struct engine *e, struct list *group, uint64_t es
     return OK;
 }
 
+/* Writes a group, and answers. */
+static void commit_taken(struct engine *e, struct list *group, uint64_t estimate)
+{
+    prepare_group(group, &estimate);
+    struct err result = estimate > GROUP_HEADER ? commit_group(e, group, estimate) : OK;
+    for (struct list *l; (l = list_pop(group));) {
+        struct commit *c = commit_of(l);
+        c->done(c, c->early.code ? c->early : result);
+    }
+    if (!result.code)
+        index_bound_replay(e->index, estimate, e->flush_after);
+}
+
 /* Commits one group, as the one who has set `committing`. The lock is given up meanwhile. */
 static void commit_waiting(struct engine *e)
 {
     struct list group;
     uint64_t estimate;
     list_init(&group);
-    take_group(e, &group, &estimate);
+    take_group(&e->waiting, GROUP_BYTES, &group, &estimate);
     pthread_mutex_unlock(&e->lock);
-    prepare_group(&group, &estimate);
-    struct err result = estimate > GROUP_HEADER ? commit_group(e, &group, estimate) : OK;
-    for (struct list *l; (l = list_pop(&group));) {
-        struct commit *c = commit_of(l);
-        c->done(c, c->early.code ? c->early : result);
-    }
-    if (!result.code)
-        index_bound_replay(e->index, estimate, e->flush_after);
+    commit_taken(e, &group, estimate);
     pthread_mutex_lock(&e->lock);
     e->committing = false;
+}
+
+/* The same for the background; then that has a pause, if others have had to wait for it. */
+static void commit_background(struct engine *e)
+{
+    struct list group;
+    uint64_t estimate, begin = clock_mono_us();
+    list_init(&group);
+    take_group(&e->background, BACKGROUND_BYTES, &group, &estimate);
+    pthread_mutex_unlock(&e->lock);
+    commit_taken(e, &group, estimate);
+    pthread_mutex_lock(&e->lock);
+    uint64_t end = clock_mono_us();
+    e->committing = false;
+    if (!list_empty(&e->waiting))
+        e->waited_at = end;
+    bool busy = end - e->waited_at < BUSY_US;
+    e->background_from = busy ? end + (end - begin) * (BACKGROUND_SHARE - 1) : 0;
+}
+
+static bool nobody_waits(const struct engine *e)
+{
+    return list_empty(&e->waiting) && list_empty(&e->background);
 }
 
 /* Whether the committer's thread has to be woken for what is waiting. With the lock. */
 static bool committer_must_wake(struct engine *e)
 {
-    bool wake = e->sleeping && !e->committing && (e->stop || !list_empty(&e->waiting));
+    bool wake = e->sleeping && !e->committing && (e->stop || !nobody_waits(e));
     if (wake)
         e->sleeping = false;
     return wake;
 }
 
-static _Thread_local bool leaves_commits;
+static _Thread_local bool in_background;
 
-void store_leave_commits(void)
+void store_commit_in_background(void)
 {
-    leaves_commits = true;
+    in_background = true;
 }
 
 /*
@@ -163,8 +195,8 @@ void engine_submit(struct engine *e, struct commit *c)
     if (!c->early.code)
         c->early = write_big_bodies(e, &c->batch);
     pthread_mutex_lock(&e->lock);
-    list_append(&e->waiting, &c->link);
-    if (!e->committing && e->sleeping && !leaves_commits) {
+    list_append(in_background ? &e->background : &e->waiting, &c->link);
+    if (!e->committing && e->sleeping && !in_background) {
         e->committing = true;
         commit_waiting(e);
     }
@@ -182,25 +214,47 @@ void committer_wait_idle(struct engine *e)
         const struct timespec step = {.tv_nsec = i ? STEP_NS : 0};
         (void)nanosleep(&step, NULL);
         pthread_mutex_lock(&e->lock);
-        idle = !e->committing && list_empty(&e->waiting);
+        idle = !e->committing && nobody_waits(e);
         pthread_mutex_unlock(&e->lock);
     }
+}
+
+static bool background_is_due(const struct engine *e)
+{
+    if (list_empty(&e->background))
+        return false;
+    return e->stop ? list_empty(&e->waiting) : clock_mono_us() >= e->background_from;
+}
+
+/* Until something comes, or the background's pause is over. With the lock. */
+static void committer_sleep(struct engine *e)
+{
+    e->sleeping = true;
+    if (e->committing || list_empty(&e->background)) {
+        pthread_cond_wait(&e->wake, &e->lock);
+    } else {
+        const struct timespec until = {.tv_sec = (time_t)(e->background_from / 1000000),
+                                       .tv_nsec = (long)(e->background_from % 1000000 * 1000)};
+        (void)pthread_cond_clockwait(&e->wake, &e->lock, CLOCK_MONOTONIC, &until);
+    }
+    e->sleeping = false;
 }
 
 static void *committer_main(void *arg)
 {
     struct engine *e = arg;
     pthread_mutex_lock(&e->lock);
-    for (;;) {
-        while (e->committing || (list_empty(&e->waiting) && !e->stop)) {
-            e->sleeping = true;
-            pthread_cond_wait(&e->wake, &e->lock);
+    while (!e->stop || e->committing || !nobody_waits(e)) {
+        bool background = background_is_due(e);
+        if (e->committing || (list_empty(&e->waiting) && !background)) {
+            committer_sleep(e);
+            continue;
         }
-        e->sleeping = false;
-        if (list_empty(&e->waiting))
-            break;
         e->committing = true;
-        commit_waiting(e);
+        if (background)
+            commit_background(e);
+        else
+            commit_waiting(e);
     }
     pthread_mutex_unlock(&e->lock);
     return NULL;

@@ -42,6 +42,7 @@ struct err engine_new(const struct engine_options *o, struct engine **out, struc
           pthread_mutex_init(&e->rewriter_lock, NULL) == 0 &&
           pthread_cond_init(&e->rewriter_wake, NULL) == 0);
     list_init(&e->waiting);
+    list_init(&e->background);
     segment_slots_init(e);
     check(snprintf(e->dir, PATH_LEN, "%.*s", (int)o->dir.n, (const char *)o->dir.p) > 0);
     check(snprintf(e->log_dir, PATH_LEN, "%.*s/log", (int)o->dir.n, (const char *)o->dir.p) > 0);

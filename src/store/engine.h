@@ -5,7 +5,9 @@
  * A commit is a batch of index changes and the bodies that they name. The committer (a thread, or
  * the submitter while that one sleeps) collects what is waiting into one group, appends it to the
  * log, syncs once, applies the batches to RocksDB (without a WAL of its own) together with the
- * mark `applied`, and answers. Groups keep the order of engine_submit.
+ * mark `applied`, and answers. Groups keep the order of engine_submit; what threads submit that are
+ * in the background (store_commit_in_background) has smaller groups of its own, with pauses
+ * between them if others had to wait for one.
  */
 #ifndef THURN_STORE_ENGINE_H
 #define THURN_STORE_ENGINE_H

@@ -72,13 +72,15 @@ struct engine {
 
     pthread_t committer;
     bool running;
-    pthread_mutex_t lock; /* for the four below */
+    pthread_mutex_t lock; /* for what follows, up to `stop` */
     pthread_cond_t wake;
-    struct list waiting;
+    struct list waiting, background; /* commits; the latter of threads that are in no hurry */
+    uint64_t background_from;        /* when the background may go on, */
+    uint64_t waited_at;              /* and when others last waited for it */
     bool sleeping, committing, stop;
 
-    atomic_uint_fast64_t promised; /* bytes of big bodies that are being written */
-    atomic_bool full;              /* mail is refused, which has been logged */
+    atomic_uint_fast64_t promised;     /* bytes of big bodies that are being written */
+    atomic_bool full;                  /* mail is refused, which has been logged */
     atomic_uint_fast64_t plenty_until; /* monotonic us: the disk need not be asked before */
 
     struct segment_table known;

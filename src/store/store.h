@@ -57,9 +57,10 @@ struct store_stats {
 };
 void store_stats(struct store *s, struct store_stats *out);
 
-/* The calling thread has a low priority: it never commits for itself, for with its own it would
- * commit what others wait for, but leaves it to the committer's thread. */
-void store_leave_commits(void);
+/* From now on nobody waits for what the calling thread commits: it goes to the disk behind what
+ * others commit meanwhile, little at a time, and by the committer's thread only. For threads of a
+ * low priority, which with their own would commit what others wait for. */
+void store_commit_in_background(void);
 
 /* How long expunged messages, deleted mailboxes and the change log are kept, in seconds. */
 void store_set_history(struct store *s, uint32_t seconds);

@@ -144,7 +144,7 @@ static void *worker_main(void *arg)
     (void)prctl(PR_SET_NAME, c->heavy ? "heavy" : "worker");
     if (c->heavy) {
         (void)setpriority(PRIO_PROCESS, 0, HEAVY_NICE); /* of this thread; not vital */
-        store_leave_commits();
+        store_commit_in_background();
     }
     uint64_t spent = thread_cpu_us();
     (void)pthread_mutex_lock(&s->lock);

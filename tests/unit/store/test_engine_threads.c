@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <semaphore.h>
 
 enum { WRITERS = 6, READERS = 2, COMMITS = 120, BODIES = 10 };
 
@@ -209,9 +210,111 @@ static void bodies_stay_readable_while_segments_are_rewritten(void **state)
     rig_end(&s.rig);
 }
 
+/* -- commits of the background -- */
+
+enum { HEAP = 8, LARGE = 900 << 10 };
+
+/* Commits that are submitted while another one is held up, and the order in which they end. */
+struct crowd {
+    struct rig rig;
+    sem_t held_up, go_on;
+    struct body *body;
+    atomic_uint ended;
+    struct one {
+        struct commit c;
+        struct crowd *crowd;
+        unsigned place; /* in the order of the ends; 0: not ended */
+        struct err result;
+    } gate, heap[HEAP], urgent;
+};
+
+static void one_ended(struct commit *c, struct err result)
+{
+    struct one *o = container_of(c, struct one, c);
+    o->result = result;
+    o->place = atomic_fetch_add(&o->crowd->ended, 1) + 1;
+}
+
+static void gate_prepare(struct commit *c)
+{
+    struct crowd *w = container_of(c, struct one, c)->crowd;
+    assert_int_equal(sem_post(&w->held_up), 0);
+    assert_int_equal(sem_wait(&w->go_on), 0);
+    batch_put(&c->batch, STR("gate"), STR("x"));
+}
+
+static void one_init(struct crowd *w, struct one *o)
+{
+    *o = (struct one){.c.done = one_ended, .crowd = w};
+}
+
+static void *gate_submit(void *arg)
+{
+    struct crowd *w = arg;
+    w->gate.c.prepare = gate_prepare;
+    engine_submit(w->rig.e, &w->gate.c);
+    return NULL;
+}
+
+static void *heap_submit(void *arg)
+{
+    struct crowd *w = arg;
+    store_commit_in_background();
+    for (uint32_t i = 0; i < HEAP; i++) {
+        struct key k;
+        key_of(&k, 1, i);
+        batch_body(&w->heap[i].c.batch, key_str(&k), (account_id){7}, w->body);
+        engine_submit(w->rig.e, &w->heap[i].c);
+    }
+    return NULL;
+}
+
+static void a_heap_in_the_background_is_not_waited_for(void **state)
+{
+    struct crowd w = {.ended = 0};
+    pthread_t gate, heap;
+    uint8_t *bytes = mem_alloc(LARGE);
+    rig_init(&w.rig);
+    assert_int_equal(rig_open(&w.rig).code, E_OK);
+    assert_int_equal(sem_init(&w.held_up, 0, 0) | sem_init(&w.go_on, 0, 0), 0);
+    random_bytes(bytes, LARGE);
+    w.body = body_new(str_of(bytes, LARGE));
+    one_init(&w, &w.gate);
+    one_init(&w, &w.urgent);
+    for (size_t i = 0; i < HEAP; i++)
+        one_init(&w, &w.heap[i]);
+    assert_int_equal(pthread_create(&gate, NULL, gate_submit, &w), 0);
+    assert_int_equal(sem_wait(&w.held_up), 0);
+    assert_int_equal(pthread_create(&heap, NULL, heap_submit, &w), 0);
+    assert_int_equal(pthread_join(heap, NULL), 0);
+    batch_put(&w.urgent.c.batch, STR("urgent"), STR("x"));
+    engine_submit(w.rig.e, &w.urgent.c);
+    assert_int_equal(sem_post(&w.go_on), 0);
+    assert_int_equal(pthread_join(gate, NULL), 0);
+    rig_close(&w.rig); /* when all has been done */
+    assert_int_equal(w.ended, HEAP + 2);
+    assert_int_equal(w.gate.place, 1);
+    assert_true(w.urgent.place <= 4); /* behind one group of the heap at most */
+    assert_int_equal(rig_open(&w.rig).code, E_OK);
+    for (uint32_t i = 0; i < HEAP; i++) {
+        struct key k;
+        key_of(&k, 1, i);
+        assert_int_equal(w.heap[i].result.code, E_OK);
+        assert_true(i == 0 || w.heap[i].place > w.heap[i - 1].place);
+        assert_true(body_is(w.rig.e, key_str(&k), str_of(bytes, LARGE)));
+        batch_free(&w.heap[i].c.batch);
+    }
+    batch_free(&w.gate.c.batch);
+    batch_free(&w.urgent.c.batch);
+    body_unref(w.body);
+    free(bytes);
+    rig_end(&w.rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_heap_in_the_background_is_not_waited_for),
         cmocka_unit_test(commits_of_many_threads_are_all_there),
         cmocka_unit_test(bodies_stay_readable_while_segments_are_rewritten),
     };

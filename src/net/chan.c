@@ -7,6 +7,7 @@
 enum {
     CHAN_COLLECT = 64 * 1024, /* bytes collected before they are sent within the turn */
     CHAN_FDS = 8,             /* descriptors received and not yet claimed */
+    CHAN_BULK = 32 * 1024,    /* received at once: more is expected, to be received with time */
 };
 
 struct chan {
@@ -18,6 +19,8 @@ struct chan {
     bool freed, closed, held;
     ev_io readable, writable;
     struct chore turn_end; /* on the loop's thread */
+    struct chore slow;     /* receives, when there is time */
+    bool bulk;             /* the last time brought much */
     struct chore kick;     /* from other threads */
 
     struct frame_parser parser;
@@ -62,6 +65,7 @@ static void chan_stop(struct chan *c)
     ev_io_stop(c->loop->ev, &c->readable);
     ev_io_stop(c->loop->ev, &c->writable);
     loop_forget(&c->turn_end);
+    loop_forget(&c->slow);
     loop_unkick(c->loop, &c->kick);
     frame_parser_free(&c->parser);
     buf_free(&c->rest);
@@ -202,6 +206,7 @@ static struct err chan_receive(struct chan *c)
         return errno == ECONNRESET ? err_make(E_CLOSED, "the other side is gone")
                                    : err_sys("recvmsg");
     }
+    c->bulk = got >= CHAN_BULK;
     TRY(chan_keep_fds(c, &msg));
     if (got == 0)
         return err_make(E_CLOSED, "the other side is gone");
@@ -211,14 +216,33 @@ static struct err chan_receive(struct chan *c)
     return chan_deliver(c, str_of(c->loop->scratch, (size_t)got - placed));
 }
 
-static void on_readable(struct ev_loop *ev, ev_io *w, int events)
+static void chan_read(struct chan *c)
 {
-    struct chan *c = w->data;
     chan_enter(c);
     struct err e = c->rest.n ? chan_deliver_rest(c) : chan_receive(c);
     if (e.code != E_OK)
         chan_break(c, e);
     (void)chan_leave(c);
+}
+
+static void on_readable(struct ev_loop *ev, ev_io *w, int events)
+{
+    struct chan *c = w->data;
+    if (!c->bulk) {
+        chan_read(c);
+        return;
+    }
+    ev_io_stop(ev, &c->readable);
+    loop_with_time(c->loop, &c->slow);
+}
+
+static void on_time(struct chore *chore)
+{
+    struct chan *c = container_of(chore, struct chan, slow);
+    if (c->held)
+        return;
+    ev_io_start(c->loop->ev, &c->readable);
+    chan_read(c);
 }
 
 /* -------------------------------------------------------------------------------------- sending */
@@ -408,6 +432,7 @@ struct err chan_new(struct loop *l, int fd, const struct chan_spec *spec, struct
     outq_init(&c->out);
     check(pthread_mutex_init(&c->lock, NULL) == 0);
     chore_init(&c->turn_end, on_turn_end);
+    chore_init(&c->slow, on_time);
     chore_init(&c->kick, on_kick);
     ev_io_init(&c->readable, on_readable, fd, EV_READ);
     ev_io_init(&c->writable, on_writable, fd, EV_WRITE);

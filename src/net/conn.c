@@ -6,6 +6,7 @@
 enum {
     CONN_DIRECT = 16 * 1024,    /* output from which on waiting for the turn's end gains nothing */
     CONN_READ_LEAST = 4 * 1024, /* room for one read */
+    CONN_BULK = 16 * 1024,      /* a read from which on more is expected, to be read with time */
     CONN_LINGER_MS = 2000,
     ZIP_OUT = 64 * 1024, /* compressed at a time, then others have their turn */
     ZIP_IN = 16 * 1024,  /* read, and inflated, at a time */
@@ -38,6 +39,7 @@ struct conn {
     uint64_t timer_at;          /* when the timer fires, 0: it does not run */
     uint64_t read_by, write_by; /* deadlines, ms of clock_mono; 0: none */
     struct chore turn_end;
+    struct chore slow; /* a read, or a step of the handshake, that may take long */
     struct buf in, out;
     SSL *ssl;
     size_t plain_left;  /* CONN_TLS_DUE: bytes of `out` that go unprotected */
@@ -50,6 +52,7 @@ struct conn {
     bool collecting;
     bool lent;    /* `in` lies in the loop's scratch buffer, for the length of one callback */
     bool again;   /* readable is to be called for input that is there */
+    bool bulk;    /* the last read brought much */
     bool more;    /* OpenSSL may hold input that no event of the socket will announce */
     bool blocked; /* the socket takes no output, or TLS needs to write first */
     bool above;   /* output has been at out_low or more */
@@ -85,6 +88,7 @@ static void conn_break(struct conn *c, struct err why)
     ev_io_stop(c->loop->ev, &c->io);
     ev_timer_stop(c->loop->ev, &c->timer);
     loop_forget(&c->turn_end);
+    loop_forget(&c->slow);
     c->ops->closed(c, why, c->arg);
 }
 
@@ -107,6 +111,7 @@ static void conn_watch(struct conn *c)
         return;
     bool read =
         conn_may_read(c) || c->step == CONN_LINGER || (c->step == CONN_HANDSHAKE && !c->blocked);
+    read = read && list_empty(&c->slow.link);
     int events = (read ? EV_READ : 0) | (c->blocked ? EV_WRITE : 0);
     if (ev_is_active(&c->io) ? (c->io.events & (EV_READ | EV_WRITE)) == events : events == 0)
         return;
@@ -373,6 +378,7 @@ static void conn_read_zipped(struct conn *c)
     enum io io = IO_WAIT;
     if (!c->zip->more)
         io = conn_get(c, c->loop->scratch, ZIP_IN, &raw);
+    c->bulk = raw == ZIP_IN || c->zip->more;
     struct err e = raw || c->zip->more ? conn_inflate(c, str_of(c->loop->scratch, raw), &n) : OK;
     if (e.code == E_OK)
         e = conn_read_error(c, io);
@@ -403,6 +409,7 @@ static void conn_read(struct conn *c)
     }
     size_t n = 0;
     struct err e = conn_read_error(c, conn_get(c, p, max, &n));
+    c->bulk = n >= CONN_BULK;
     if (n && lend) {
         conn_deliver_lent(c, n);
     } else if (n) {
@@ -413,6 +420,15 @@ static void conn_read(struct conn *c)
         conn_break(c, e);
     else if (conn_lives(c) && c->more && conn_may_read(c))
         loop_at_turn_end(c->loop, &c->turn_end);
+}
+
+/* One that has much to say waits until there is time for it. */
+static void conn_read_in_turn(struct conn *c)
+{
+    if (c->bulk)
+        loop_with_time(c->loop, &c->slow);
+    else
+        conn_read(c);
 }
 
 /* After a close with input unread the kernel would reset the connection, and the peer might lose
@@ -555,7 +571,7 @@ static void on_io(struct ev_loop *ev, ev_io *w, int events)
     struct conn *c = w->data;
     conn_enter(c);
     if (c->step == CONN_HANDSHAKE) {
-        conn_handshake(c);
+        loop_with_time(c->loop, &c->slow);
     } else if (c->step == CONN_LINGER) {
         conn_discard(c);
     } else {
@@ -563,8 +579,20 @@ static void on_io(struct ev_loop *ev, ev_io *w, int events)
         if (retry)
             conn_flush(c);
         if (conn_lives(c) && conn_may_read(c) && (events & EV_READ || (retry && c->ssl)))
-            conn_read(c);
+            conn_read_in_turn(c);
     }
+    conn_watch(c);
+    conn_leave(c);
+}
+
+static void on_time(struct chore *chore)
+{
+    struct conn *c = container_of(chore, struct conn, slow);
+    conn_enter(c);
+    if (c->step == CONN_HANDSHAKE)
+        conn_handshake(c);
+    else if (conn_may_read(c))
+        conn_read(c);
     conn_watch(c);
     conn_leave(c);
 }
@@ -577,7 +605,7 @@ static void on_turn_end(struct chore *chore)
         conn_deliver(c);
     bool more = c->more || (c->zip && c->zip->more);
     if (conn_lives(c) && more && conn_may_read(c))
-        conn_read(c);
+        conn_read_in_turn(c);
     if (conn_lives(c) && (!c->collecting || c->finishing))
         conn_flush(c);
     conn_watch(c);
@@ -601,6 +629,7 @@ struct err conn_new(struct loop *l, int fd, const struct conn_limits *limits,
     c->limits = *limits;
     c->in.max = limits->in_max;
     chore_init(&c->turn_end, on_turn_end);
+    chore_init(&c->slow, on_time);
     ev_io_init(&c->io, on_io, fd, EV_READ);
     ev_timer_init(&c->timer, on_timer, 0., 0.);
     c->io.data = c->timer.data = c;
@@ -630,6 +659,7 @@ void conn_free(struct conn *c)
     ev_io_stop(c->loop->ev, &c->io);
     ev_timer_stop(c->loop->ev, &c->timer);
     loop_forget(&c->turn_end);
+    loop_forget(&c->slow);
     SSL_free(c->ssl);
     (void)close(c->io.fd);
     if (!c->lent)

@@ -1,5 +1,7 @@
 #include "net/loop.h"
 
+enum { SLOW_US = 200 }; /* of a turn, for what takes long */
+
 struct signal_watch {
     ev_signal ev;
     struct signal_watch *next;
@@ -20,6 +22,23 @@ void loop_at_turn_end(struct loop *l, struct chore *c)
         list_append(&l->chores, &c->link);
 }
 
+void loop_with_time(struct loop *l, struct chore *c)
+{
+    if (list_empty(&c->link))
+        list_append(&l->slow, &c->link);
+}
+
+static void loop_do_slow(struct loop *l)
+{
+    if (list_empty(&l->slow))
+        return;
+    uint64_t until = clock_mono_us() + SLOW_US;
+    do {
+        struct chore *c = container_of(list_pop(&l->slow), struct chore, link);
+        c->fn(c);
+    } while (!list_empty(&l->slow) && clock_mono_us() < until);
+}
+
 /* Chores that come up meanwhile wait for the next turn, so that I/O is not starved. */
 static void loop_do_chores(struct loop *l)
 {
@@ -34,8 +53,9 @@ static void loop_do_chores(struct loop *l)
 static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events)
 {
     struct loop *l = w->data;
+    loop_do_slow(l);
     loop_do_chores(l);
-    if (!list_empty(&l->chores))
+    if (!list_empty(&l->chores) || !list_empty(&l->slow))
         ev_async_send(ev, &l->wake);
 }
 
@@ -106,6 +126,7 @@ struct err loop_new(struct loop **out)
     l->scratch = mem_alloc(LOOP_SCRATCH);
     list_init(&l->chores);
     list_init(&l->pass);
+    list_init(&l->slow);
     list_init(&l->kicked);
     check(pthread_mutex_init(&l->lock, NULL) == 0);
     ev_async_init(&l->wake, on_wake);

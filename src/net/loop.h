@@ -30,6 +30,7 @@ struct loop {
     ev_prepare turn;
     struct list chores; /* to be done when the turn ends */
     struct list pass;   /* of those, the ones being done now */
+    struct list slow;   /* to be done for a part of each turn */
     bool stop;
     uint8_t *scratch; /* LOOP_SCRATCH bytes into which everybody reads, never across callbacks */
     struct signal_watch *signals;
@@ -45,6 +46,9 @@ struct loop {
 bool loop_is_current(const struct loop *l);
 /* Does it when the loop's turn ends; on the loop's thread. A chore waits at most once. */
 void loop_at_turn_end(struct loop *l, struct chore *c);
+/* Does it at the end of this turn or of one to come: for what takes long, so that the turns stay
+ * short. What waits is done in order, one in each turn at least. */
+void loop_with_time(struct loop *l, struct chore *c);
 static inline void loop_forget(struct chore *c)
 {
     list_remove(&c->link);

@@ -15,6 +15,7 @@ enum {
     SCANNER_PEERS = 4,        /* channels at a time: a new one comes before the old one goes */
     SCANNER_ARENA = 48 << 20, /* for one record: less than its reader has for unpacking it */
     SCANNER_FILES = 64,
+    SCANNER_NICE = 5,            /* lower in priority than those who wait for an answer */
     RECORD_MAX = 4096 * KB - 64, /* what fits into the frame beside the other fields */
 };
 
@@ -304,6 +305,9 @@ static struct err scanner_prepare(struct role *r, struct buf *explain)
     struct scanner *s = mem_alloc(sizeof *s);
     s->role = r;
     r->self = s;
+    errno = 0;
+    if (nice(SCANNER_NICE) < 0 && errno) /* not vital */
+        log_info("scanner.nice", LF_ERR(err_sys("nice")));
     struct err e = set_limits(r->settings);
     if (e.code) {
         buf_put(explain, STR("the scanner cannot limit itself; check scanner_memory"));

@@ -26,7 +26,7 @@
     X(sandbox,             sandbox_relaxed,     RELAX, "strict", 0, 1,                               \
       "strict, or relaxed to run on a kernel without Landlock")                                      \
     X(workers,             workers,             COUNT, "8",     1, 256,                              \
-      "threads of the backend")                                                                      \
+      "threads of the backend; half as many more do what takes long")                                \
     X(scanners,            scanners,            COUNT, "2",     1, 64,                               \
       "processes that look inside messages")                                                         \
     X(message_size_limit,  message_size_limit,  SIZE,  "50 MB", 1024, 1024.0 * 1024 * 1024,          \

@@ -1,5 +1,6 @@
 #include "base/base.h"
 
+#include "net/loop.h"
 #include "pair.h"
 
 static int setup(void **state)
@@ -173,6 +174,53 @@ static void a_signal_reaches_the_loop(void **state)
     assert_int_equal(o.n, 1);
 }
 
+/* Ten things that take a millisecond each, and one that comes up while the first is done. */
+enum { LONG = 10 };
+struct long_work {
+    struct chore chores[LONG];
+    struct loop *loop;
+    size_t done, done_before_post;
+    bool in_order;
+};
+
+static void long_posted(void *arg)
+{
+    struct long_work *w = arg;
+    w->done_before_post = w->done;
+}
+
+static struct long_work *long_work; /* of the one test */
+
+static void long_piece(struct chore *c)
+{
+    struct long_work *w = long_work;
+    uint64_t until = clock_mono_us() + 1000;
+    w->in_order = w->in_order && c == &w->chores[w->done];
+    if (w->done++ == 0)
+        loop_post(w->loop, long_posted, w);
+    while (clock_mono_us() < until)
+        ;
+}
+
+static bool long_is_over(void *arg)
+{
+    return ((struct long_work *)arg)->done == LONG;
+}
+
+static void what_takes_long_does_not_keep_others_waiting(void **state)
+{
+    struct long_work w = {.loop = *state, .in_order = true};
+    long_work = &w;
+    for (size_t i = 0; i < LONG; i++) {
+        chore_init(&w.chores[i], long_piece);
+        loop_with_time(w.loop, &w.chores[i]);
+        loop_with_time(w.loop, &w.chores[i]); /* it waits once */
+    }
+    run_until(w.loop, long_is_over, &w);
+    assert_int_equal(w.done_before_post, 1);
+    assert_true(w.in_order);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -184,6 +232,7 @@ int main(void)
         T(a_stopped_timer_does_not_fire),
         T(a_watch_reports_until_it_is_freed),
         T(a_signal_reaches_the_loop),
+        T(what_takes_long_does_not_keep_others_waiting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -191,7 +191,7 @@ static struct err target_make(struct delivery *d, size_t recipient, account_id a
     if (!t || d->n_targets == DELIVERY_TARGETS)
         return err_make(E_LIMIT, "the recipients lead to too many accounts");
     *t = (struct delivery_target){
-        .writer.write = target_write,
+        .writer = {.write = target_write, .job.heavy = d->job.heavy},
         .d = d,
         .to = {account, recipient, str_dup(&d->arena, address), str_dup(&d->arena, detail)},
         .status = RPC_STATUS(THURN__CODE__TEMPORARY, "not tried")};
@@ -286,6 +286,7 @@ static void delivery_scanned(struct scan_job *j)
     }
     d->m.record = j->result.record;
     d->m.text = j->result.text;
+    d->job.heavy = j->heavy;
     sched_run(d->l->s.b->sched, &d->job);
 }
 

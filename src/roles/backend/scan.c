@@ -149,13 +149,21 @@ static size_t pool_scanners(const struct scan_pool *p, size_t *out_heavy)
     return n;
 }
 
-static struct scanner *scanner_with_room(struct scan_pool *p)
+/* The first scanner has a higher priority than the others: small messages should go there. */
+static bool scanner_is_better(const struct scanner *s, const struct scanner *than, bool heavy)
+{
+    if (heavy)
+        return s->index > than->index;
+    return s->n_jobs < than->n_jobs || (s->n_jobs == than->n_jobs && s->index < than->index);
+}
+
+static struct scanner *scanner_with_room(struct scan_pool *p, bool heavy)
 {
     struct scanner *best = NULL;
     list_each (l, &p->scanners) {
         struct scanner *s = container_of(l, struct scanner, link);
         bool room = !s->replaced && !s->heavy && s->n_jobs < IN_FLIGHT;
-        if (room && (!best || s->n_jobs < best->n_jobs))
+        if (room && (!best || scanner_is_better(s, best, heavy)))
             best = s;
     }
     return best;
@@ -198,11 +206,11 @@ static void scanner_take(struct scanner *s, struct scan_job *j)
 /* Gives waiting jobs to scanners that have room. */
 static void pool_hand_out(struct scan_pool *p)
 {
-    struct scanner *s;
     struct list *next;
-    while ((s = scanner_with_room(p)) && (next = pool_next(p))) {
-        list_remove(&job_of(next)->age);
-        scanner_take(s, job_of(next));
+    while (scanner_with_room(p, false) && (next = pool_next(p))) {
+        struct scan_job *j = job_of(next);
+        list_remove(&j->age);
+        scanner_take(scanner_with_room(p, j->heavy), j);
     }
     while (p->stopping && list_empty(&p->scanners) && !list_empty(&p->ages)) {
         struct scan_job *j = job_of_age(list_pop(&p->ages));

@@ -306,7 +306,7 @@ static struct err scanner_prepare(struct role *r, struct buf *explain)
     s->role = r;
     r->self = s;
     errno = 0;
-    if (nice(SCANNER_NICE) < 0 && errno) /* not vital */
+    if (r->index > 0 && nice(SCANNER_NICE) < 0 && errno) /* not vital */
         log_info("scanner.nice", LF_ERR(err_sys("nice")));
     struct err e = set_limits(r->settings);
     if (e.code) {

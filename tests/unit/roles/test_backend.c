@@ -358,10 +358,10 @@ static void many_large_messages_leave_a_scanner_to_small_ones(void **state)
     assert_int_equal(r->scanners[0].seen, 1);
     for (size_t i = 0; i < 2; i++)
         r->scanners[i].mode = SCAN_WELL;
-    rig_scanner_answer(&r->scanners[1]); /* has the small one: the first took the first large one */
+    rig_scanner_answer(&r->scanners[0]); /* has the small one */
     assert_int_equal(delivered(small, 1), THURN__CODE__DONE);
     assert_int_equal(rig_inbox(r, bob, NULL), 1);
-    rig_scanner_answer(&r->scanners[0]);
+    rig_scanner_answer(&r->scanners[1]);
     for (size_t i = 0; i < ARRAY_LEN(large); i++)
         assert_int_equal(delivered(large[i], 1), THURN__CODE__DONE);
     assert_int_equal(rig_inbox(r, alice, NULL), ARRAY_LEN(large));

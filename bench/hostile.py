@@ -34,7 +34,7 @@ import turns  # noqa: E402
 
 LETTER = b"From: a@example.org\r\nSubject: x\r\n\r\n" + b"0123456789abcdef\r\n" * 200
 PAUSE = 0.02
-SETTLE = 0.4 # until an attack is under way, or what it left behind is done
+SETTLE = 0.4  # until an attack is under way, or what it left behind is done
 
 
 # -- the well-behaved client --

@@ -3,10 +3,10 @@
 /*
  * Zeros are written ahead of the groups, so that most syncs change neither the file's size nor
  * its extents and cost half as much (measured on ext4: 0.12 ms instead of 0.27 ms for 4 KB;
- * fallocate gives 0.22 ms, as the extents are still to be converted). For large groups the zeros
- * would cost more than they save.
+ * fallocate gives 0.22 ms, as the extents are still to be converted). Behind a large group stands
+ * only what some small ones behind it need: more would cost more than it saves.
  */
-enum { ZERO_AHEAD = 1 << 20, ZERO_AHEAD_LIMIT = 256 << 10, ZERO_BLOCK = 64 << 10 };
+enum { ZERO_AHEAD = 1 << 20, LARGE_GROUP = 256 << 10, ZERO_BLOCK = 64 << 10 };
 
 /* A stretch of the group: in the scratch buffer (`p` NULL, from `at`), or elsewhere. */
 struct stretch {
@@ -235,9 +235,10 @@ static void finish_header(struct engine *e)
 static uint64_t zeros_wanted(const struct engine *e)
 {
     const struct group_builder *b = e->builder;
-    if ((!b->fresh && b->offset <= e->writer.ready) || b->offset - b->start > ZERO_AHEAD_LIMIT)
+    uint64_t ahead = b->offset - b->start > LARGE_GROUP ? ZERO_BLOCK : ZERO_AHEAD;
+    if (!b->fresh && b->offset <= e->writer.ready)
         return 0;
-    return b->offset < e->segment_size ? MIN(e->segment_size - b->offset, (uint64_t)ZERO_AHEAD) : 0;
+    return b->offset < e->segment_size ? MIN(e->segment_size - b->offset, ahead) : 0;
 }
 
 static size_t fill_iov(struct group_builder *b, uint64_t zeros)

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 enum { SHARDS = 64, WORKERS_MIN = 2, WORKERS_MAX = 256 };
+enum { WAKING = 2 };      /* workers of a crew that are on their way at a time */
 enum { HEAVY_NICE = 10 }; /* of who does heavy work, for the kernel */
 enum { WARM = 32 };       /* accounts per shard that stay open although nobody writes */
 
@@ -39,7 +40,7 @@ struct crew {
     struct sched *s;
     bool heavy;
     struct idle_worker *idle; /* the last to have worked first: what it needs is in the caches */
-    bool waking;              /* one has been woken and has not yet looked */
+    unsigned waking;          /* have been woken and have not yet looked */
     size_t n;
     pthread_t *workers;
 };
@@ -68,13 +69,13 @@ static bool crew_has_work(const struct crew *c)
     return c->heavy ? fair_queue_has_heavy(&c->s->ready) : fair_queue_has_light(&c->s->ready);
 }
 
-/* Workers are woken one at a time, each by the one before: those that are awake take most jobs
- * before another would have got there. The one to be woken now, or NULL. With the lock. */
+/* Only few workers are on their way at a time, and each wakes the next: those that are awake take
+ * most jobs before others would have got there. The one to be woken now, or NULL. With the lock. */
 static struct idle_worker *crew_next(struct crew *c)
 {
-    struct idle_worker *w = c->waking || !crew_has_work(c) ? NULL : c->idle;
+    struct idle_worker *w = c->waking >= WAKING || !crew_has_work(c) ? NULL : c->idle;
     if (w) {
-        c->waking = true;
+        c->waking++;
         c->idle = w->below;
     }
     return w;
@@ -96,13 +97,14 @@ static void worker_wait(struct crew *c)
     (void)pthread_mutex_unlock(&c->s->lock);
     wait_once_end(&me.wanted);
     (void)pthread_mutex_lock(&c->s->lock);
-    c->waking = false;
+    c->waking--;
 }
 
 static void crew_wake_all(struct crew *c)
 {
     for (struct idle_worker *w; (w = c->idle);) {
         c->idle = w->below;
+        c->waking++;
         worker_wake(w);
     }
 }

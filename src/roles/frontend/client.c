@@ -38,20 +38,31 @@ static bool client_may_rest(const struct client *c)
     return c->ops->record && c->ops->record(c).n > 0;
 }
 
-/* The client's own deadline begins anew; on the way to it the channel is given up. */
-static void client_be_patient(struct client *c)
-{
-    uint64_t ms = c->ops->patience(c);
-    bool rest = c->chan && client_may_rest(c) && (ms == 0 || ms > CLIENT_REST_MS);
-    c->patient_until = ms ? clock_mono_us() + ms * 1000 : 0;
-    timer_set(c->timer, rest ? (uint64_t)CLIENT_REST_MS : ms);
-}
-
 /* How much of a deadline is left, in milliseconds, rounded up; 0: it has passed. */
 static uint64_t ms_left(uint64_t until)
 {
     uint64_t now = clock_mono_us();
     return until > now ? (until - now + 999) / 1000 : 0;
+}
+
+static void client_timeout(struct client *c)
+{
+    log_info("client.timeout", LF_C("protocol", c->ops->protocol));
+    client_goodbye(c, GOODBYE_TIMEOUT);
+}
+
+/* It has been heard. Its deadline may be another one now, or the same, which what it says does not
+ * put off; on the way to it the channel is given up. */
+static void client_be_patient(struct client *c)
+{
+    c->patient_until = c->ops->patience(c);
+    uint64_t left = ms_left(c->patient_until);
+    if (c->patient_until && !left) {
+        client_timeout(c);
+        return;
+    }
+    bool rest = c->chan && client_may_rest(c) && (!left || left > CLIENT_REST_MS);
+    timer_set(c->timer, rest ? (uint64_t)CLIENT_REST_MS : left);
 }
 
 static void client_leave(struct client *c)
@@ -200,8 +211,7 @@ static void on_timer(void *arg)
     } else if (c->asked) {
         client_lost(c, "backend.late", err_make(E_TIMEOUT, "no answer within request_timeout"));
     } else {
-        log_info("client.timeout", LF_C("protocol", c->ops->protocol));
-        client_goodbye(c, GOODBYE_TIMEOUT);
+        client_timeout(c);
     }
     client_leave(c);
 }

@@ -110,7 +110,7 @@ struct client_ops {
     struct str (*record)(const struct client *c);
     /* Of a client that sleeps: there may be something to be told. */
     void (*woken)(struct client *c);
-    /* Milliseconds for the client's next input; 0: any time. */
+    /* Until when the client's next input must have come, as by clock_mono_us; 0: any time. */
     uint64_t (*patience)(const struct client *c);
     /* Frees what `make` and the session have allocated, and the client itself. */
     void (*release)(struct client *c);
@@ -197,7 +197,13 @@ void client_goodbye(struct client *c, enum client_goodbye why);
 void client_end(struct client *c);
 /* Counts a bad command; says goodbye if there are too many. */
 void client_bad(struct client *c);
-/* The client did something complete: its deadline begins anew. */
+/* A deadline some milliseconds after a moment; 0, none, if they are 0. */
+static inline uint64_t client_deadline(uint64_t since, uint64_t ms)
+{
+    return ms ? since + ms * 1000 : 0;
+}
+
+/* The client did something complete: its deadline is looked at anew. */
 static inline void client_progress(struct client *c)
 {
     c->progress = true;

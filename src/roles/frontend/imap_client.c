@@ -242,23 +242,16 @@ static void imap_greet(struct client *c)
     c->step = imap_step_command;
 }
 
-/* What is left of `ms` that began at `since`: at least 1; 0 if it is no deadline. */
-static uint64_t ms_rest(uint64_t ms, uint64_t since)
-{
-    uint64_t passed = (clock_mono_us() - since) / 1000;
-    return ms > passed ? ms - passed : ms != 0;
-}
-
 /* Before login there is one deadline, from the connection's first moment on. */
 static uint64_t imap_patience(const struct client *c)
 {
     const struct imap_client *i = container_of(c, const struct imap_client, c);
     const Thurn__Settings *s = frontend_settings(c->fe);
     if (imap_is_idle(i)) /* what it is told does not prolong it */
-        return ms_rest(s->imap_idle_timeout, i->idle_since);
+        return client_deadline(i->idle_since, s->imap_idle_timeout);
     if (i->state != IMAP_NOT_AUTHENTICATED)
-        return s->imap_idle_timeout;
-    return ms_rest(s->login_timeout, c->since);
+        return client_deadline(clock_mono_us(), s->imap_idle_timeout);
+    return client_deadline(c->since, s->login_timeout);
 }
 
 static void imap_release(struct client *c)

@@ -112,12 +112,12 @@ static void smtp_greet(struct client *c)
 
 static uint64_t lmtp_patience(const struct client *c)
 {
-    return frontend_settings(c->fe)->lmtp_timeout;
+    return client_deadline(clock_mono_us(), frontend_settings(c->fe)->lmtp_timeout);
 }
 
 static uint64_t smtp_patience(const struct client *c)
 {
-    return frontend_settings(c->fe)->smtp_timeout;
+    return client_deadline(clock_mono_us(), frontend_settings(c->fe)->smtp_timeout);
 }
 
 static void smtp_release(struct client *c)

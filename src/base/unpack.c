@@ -3,7 +3,7 @@
 enum wire { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 enum {
     REPEATED_FIRST = 4,
-    TAG_MAX = 5, /* bytes of the varint before a field, as protobuf-c has it */
+    SHORT_MAX = 5, /* bytes of the varint of a tag or a length, as protobuf-c has it */
 };
 
 struct value {
@@ -22,6 +22,15 @@ static struct err no_room(void)
     return err_make(E_LIMIT, "a message exceeds the memory for it");
 }
 
+static uint64_t short_varint(struct cur *c)
+{
+    size_t begin = c->at;
+    uint64_t v = cur_varint(c);
+    if (c->at - begin > SHORT_MAX)
+        (void)cur_fail(c);
+    return v;
+}
+
 static void value_read(struct cur *c, unsigned wire, struct value *out)
 {
     *out = (struct value){.wire = (enum wire)wire};
@@ -30,7 +39,7 @@ static void value_read(struct cur *c, unsigned wire, struct value *out)
     case WIRE_64: out->number = cur_u64le(c); return;
     case WIRE_32: out->number = cur_u32le(c); return;
     case WIRE_BYTES:
-        out->number = cur_varint(c);
+        out->number = short_varint(c);
         out->bytes = cur_take(c, (size_t)out->number);
         return;
     }
@@ -203,12 +212,10 @@ static struct err message_read(struct arena *a, const ProtobufCMessageDescriptor
     m->descriptor = type; /* all else begins as zero in proto3 */
     unsigned hint = 0;
     for (struct cur c = cur_of(packed); !cur_end(&c);) {
-        size_t begin = c.at;
-        uint64_t tag = cur_varint(&c), number = tag >> 3;
-        bool long_tag = c.at - begin > TAG_MAX;
+        uint64_t tag = short_varint(&c), number = tag >> 3;
         struct value v;
         value_read(&c, tag & 7, &v);
-        if (c.bad || long_tag || number == 0 || number >= 1 << 29)
+        if (c.bad || number == 0 || number >= 1 << 29)
             return malformed();
         if (number < 64 && skip >> number & 1)
             continue;

@@ -171,6 +171,20 @@ static void a_message_that_comes_twice_is_refused(void **state)
                      E_INVALID);
 }
 
+static void tags_and_lengths_have_five_bytes_at_most(void **state)
+{
+    struct arena a CLEANUP(arena_free);
+    arena_init(&a, 4096);
+    static const uint8_t tag[] = {0x9A, 0x80, 0x80, 0x80, 0x80, 0, 0};       /* 0x1A */
+    static const uint8_t length[] = {0x1A, 0x80, 0x80, 0x80, 0x80, 0x80, 0}; /* 0 */
+    static const uint8_t five[] = {0x1A, 0x80, 0x80, 0x80, 0x80, 0};
+    const ProtobufCMessageDescriptor *type = &thurn__email__descriptor;
+    Thurn__Email *e;
+    assert_int_equal(pb_borrow(&a, type, str_of(tag, sizeof tag), 0, &e).code, E_INVALID);
+    assert_int_equal(pb_borrow(&a, type, str_of(length, sizeof length), 0, &e).code, E_INVALID);
+    assert_int_equal(pb_borrow(&a, type, str_of(five, sizeof five), 0, &e).code, E_OK);
+}
+
 static void the_budget_is_kept(void **state)
 {
     struct arena a CLEANUP(arena_free);
@@ -195,6 +209,7 @@ int main(void)
         cmocka_unit_test(bytes_point_into_the_packed_message),
         cmocka_unit_test(skipped_fields_are_not_read),
         cmocka_unit_test(a_message_that_comes_twice_is_refused),
+        cmocka_unit_test(tags_and_lengths_have_five_bytes_at_most),
         cmocka_unit_test(the_budget_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -494,15 +494,14 @@ static void the_announcement_of_a_literal_is_seen_where_the_line_gets_too_long(v
     buf_free(&b);
 }
 
-#define TEN        "0000000000"
-#define LONG_THREE TEN TEN TEN TEN TEN TEN TEN TEN "3"
-
 static void a_long_announcement_is_seen_wherever_the_line_gets_too_long(void **state)
 {
     struct buf b = {0};
+#define TWENTY "00000000000000000000"
     for (size_t n = 1910; n < 2002; n++)
         assert_dump(NOT,
-                    repeat(&b, "t LOGIN ", "x", n, "{" LONG_THREE "+}\r\n\r\n\r\r\nb NOOP\r\n"),
+                    repeat(&b, "t LOGIN ", "x", n,
+                           "{" TWENTY TWENTY TWENTY TWENTY "3+}\r\n\r\n\r\r\nb NOOP\r\n"),
                     "t LONG The command line is too long\nb NOOP {}\n");
     buf_free(&b);
 }

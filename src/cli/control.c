@@ -112,20 +112,47 @@ static const char *role_name(Thurn__RoleKind kind)
     return "unknown";
 }
 
+static const char *state_name(Thurn__RoleState state)
+{
+    switch (state) {
+    case THURN__ROLE_STATE__STATE_READY: return "ready";
+    case THURN__ROLE_STATE__STATE_STARTING: return "starting";
+    case THURN__ROLE_STATE__STATE_ENDING: return "ending";
+    default: return "restarting";
+    }
+}
+
 static void status_json(const Thurn__ControlAnswer *a)
 {
     json_t *rows = json_array();
     for (size_t i = 0; i < a->n_roles; i++) {
         const Thurn__RoleStatus *r = a->roles[i];
+        json_t *pid = r->pid ? json_integer(r->pid) : json_null();
         (void)json_array_append_new(
-            rows, json_pack("{s:s, s:I, s:I, s:I, s:I, s:b}", "role", role_name(r->role), "index",
-                            (json_int_t)r->index, "pid", (json_int_t)r->pid, "generation",
-                            (json_int_t)r->generation, "restarts", (json_int_t)r->restarts, "ready",
-                            (int)r->ready));
+            rows, json_pack("{s:s, s:I, s:o, s:I, s:I, s:s, s:f, s:b}", "role", role_name(r->role),
+                            "index", (json_int_t)r->index, "pid", pid, "generation",
+                            (json_int_t)r->generation, "restarts", (json_int_t)r->restarts, "state",
+                            state_name(r->state), "seconds", (double)r->since / 1e3, "ready",
+                            (int)(r->state == THURN__ROLE_STATE__STATE_READY)));
     }
-    (void)json_dumpf(rows, stdout, JSON_INDENT(2));
+    (void)json_dumpf(rows, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
     (void)printf("\n");
     json_decref(rows);
+}
+
+/* "3 d 4 h", "5 m 20 s": the two largest units. */
+static void duration_print(uint64_t s)
+{
+    static const struct {
+        uint64_t s;
+        const char *name;
+    } units[] = {{86400, "d"}, {3600, "h"}, {60, "m"}, {1, "s"}};
+    size_t i = 0;
+    while (i + 1 < ARRAY_LEN(units) && s < units[i].s)
+        i++;
+    (void)printf("%" PRIu64 " %s", s / units[i].s, units[i].name);
+    if (i + 1 < ARRAY_LEN(units))
+        (void)printf(" %" PRIu64 " %s", s % units[i].s / units[i + 1].s, units[i + 1].name);
 }
 
 static void status_print(struct cli *c, const Thurn__ControlAnswer *a)
@@ -134,13 +161,16 @@ static void status_print(struct cli *c, const Thurn__ControlAnswer *a)
         status_json(a);
         return;
     }
-    (void)printf("%-12s %8s %9s  %s\n", "role", "pid", "restarts", "state");
+    (void)printf("%-12s %8s %9s  %-10s  %s\n", "role", "pid", "restarts", "state", "for");
     for (size_t i = 0; i < a->n_roles; i++) {
         const Thurn__RoleStatus *r = a->roles[i];
-        (void)printf("%-9s %2u %8u %9u  %s\n", role_name(r->role), r->index, r->pid, r->restarts,
-                     r->ready ? "ready"
-                     : r->pid ? "starting"
-                              : "down");
+        char pid[16] = "-";
+        if (r->pid)
+            (void)snprintf(pid, sizeof pid, "%u", r->pid);
+        (void)printf("%-9s %2u %8s %9u  %-10s  ", role_name(r->role), r->index, pid, r->restarts,
+                     state_name(r->state));
+        duration_print(r->since / 1000);
+        (void)printf("\n");
     }
 }
 

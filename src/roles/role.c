@@ -14,6 +14,7 @@ static const struct chan_rule role_rules[] = {
     {RPC_CERTIFICATE, ROLE_STATE_ONLY}, {RPC_PEER, ROLE_STATE_ONLY},
     {RPC_ROLE_GO, ROLE_STATE_ONLY},     {RPC_ROLE_RELOAD, ROLE_STATE_ONLY},
     {RPC_ROLE_STOP, ROLE_STATE_ONLY},   {RPC_PROBE, ROLE_STATE_ONLY},
+    {RPC_ROLE_PING, ROLE_STATE_ONLY},
 };
 
 void role_exit(struct role *r, int code)
@@ -27,6 +28,23 @@ void role_tell(struct role *r, uint16_t type, const ProtobufCMessage *m)
     struct err e = chan_send(r->supervisor, type, 0, m, (struct str){0}, -1);
     if (e.code)
         log_error("role.supervisor-unreachable", LF_ERR(e));
+}
+
+static void role_alive(struct role *r)
+{
+    Thurn__RoleAlive m = THURN__ROLE_ALIVE__INIT;
+    role_tell(r, RPC_ROLE_ALIVE, &m.base);
+}
+
+void role_getting_on(struct role *r)
+{
+    enum { EACH_US = 500 * 1000 };
+    uint64_t now = clock_mono_us();
+    if (now - r->alive_us < EACH_US)
+        return;
+    r->alive_us = now;
+    role_alive(r);
+    (void)chan_send_now(r->supervisor); /* the loop's turn has not ended */
 }
 
 /* The operator reads the sentence; the log line carries the class. */
@@ -163,6 +181,7 @@ static void role_dispatch(struct role *r, struct frame *f)
         else
             role_exit(r, 0);
         break;
+    case RPC_ROLE_PING: role_alive(r); break;
     case RPC_PROBE: role_probe(r, (const Thurn__Probe *)f->message); break;
     }
 }

@@ -52,6 +52,7 @@ struct role {
     void *self;                /* the role's own state */
     struct chan *supervisor;
     struct arena settings_arena;
+    uint64_t alive_us; /* when role_getting_on last said so */
     bool going;
     int exit_code;
 };
@@ -60,6 +61,9 @@ struct role {
 int role_run(const struct role_ops *ops);
 /* Says something to the supervisor. */
 void role_tell(struct role *r, uint16_t type, const ProtobufCMessage *m);
+/* To be called now and then by a step that takes long before the role is ready: without a sign of
+ * life the supervisor takes it for one that hangs. On the loop's thread. */
+void role_getting_on(struct role *r);
 /* Ends the loop, and with it the process, with this status. */
 void role_exit(struct role *r, int code);
 

@@ -28,6 +28,8 @@
     X(9,   SCANNER_RETIRE,        scanner_retire,         4 * KB,  0, 0)           \
     X(10,  PROBE,                 probe,                  4 * KB,  0, 0)           \
     X(11,  PROBE_RESULT,          probe_result,           4 * KB,  0, 0)           \
+    X(12,  ROLE_PING,             role_ping,              1 * KB,  0, 0)           \
+    X(13,  ROLE_ALIVE,            role_alive,             1 * KB,  0, 0)           \
     /* command line */                                                             \
     X(20,  CONTROL_RELOAD,        control_reload,         1 * KB,  0, 0)           \
     X(21,  CONTROL_RESTART,       control_restart,        1 * KB,  0, 0)           \

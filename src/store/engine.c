@@ -35,6 +35,8 @@ struct err engine_new(const struct engine_options *o, struct engine **out, struc
     e->segment_size = o->segment_size ? o->segment_size : DEFAULT_SEGMENT;
     e->flush_after = o->flush_after ? o->flush_after : FLUSH_AFTER;
     e->rewrite_rate = o->rewrite_rate;
+    e->opening = o->opening;
+    e->opening_arg = o->opening_arg;
     e->lock_fd = e->writer.fd = -1;
     e->builder = group_builder_new();
     check(pthread_mutex_init(&e->lock, NULL) == 0 && pthread_cond_init(&e->wake, NULL) == 0);

@@ -24,6 +24,8 @@ struct engine_options {
     const struct store_disk *disk;
     uint64_t rewrite_rate; /* bytes of bodies per second that the background rewriting of mostly
                               dead segments copies; 0: nothing is rewritten */
+    void (*opening)(void *arg); /* see store_options */
+    void *opening_arg;
     bool read_only; /* for the check: works on a hard-linked copy of the index, replays into that
                        copy, changes nothing in the store */
 };

@@ -62,6 +62,8 @@ struct engine {
     bool read_only, index_copied;
     uint64_t id; /* random; names this opening of the store */
     uint64_t segment_size, flush_after;
+    void (*opening)(void *arg);
+    void *opening_arg;
     uint8_t uuid[UUID_LEN];
     struct index *index;
     struct hot *hot; /* NULL while nobody commits: then the index is changed without telling it */

@@ -146,6 +146,8 @@ static struct err apply_group(struct group *g, const struct log_position *end, v
             TRY(index_add(e->index, r.payload));
     struct applied applied = {end->segment, end->offset, end->sequence};
     atomic_fetch_add(&e->replayed_groups, 1);
+    if (e->opening)
+        e->opening(e->opening_arg);
     TRY(index_commit(e->index, &applied));
     index_bound_replay(e->index, g->header.length, e->flush_after);
     return OK;

@@ -6,6 +6,8 @@ struct err store_open(const struct store_options *o, struct store **out, struct 
                                 .segment_size = o->segment_size,
                                 .cache_size = o->cache_size,
                                 .rewrite_rate = o->rewrite_rate,
+                                .opening = o->opening,
+                                .opening_arg = o->opening_arg,
                                 .disk = o->disk};
     struct engine *engine;
     TRY(engine_open(&eo, &engine, explain));

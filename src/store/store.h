@@ -40,6 +40,10 @@ struct store_options {
      * NULL. It must not block. */
     void (*changed)(account_id account, modseq at, void *arg);
     void *changed_arg;
+    /* Called by store_open after each group of the log that it replays, which may be many. May be
+     * NULL. */
+    void (*opening)(void *arg);
+    void *opening_arg;
 };
 /* Opens, or begins in an empty directory; locks it; replays the log. E_EXISTS: in use by another
  * process; E_UNSUPPORTED: of another format, or with features that this release does not know

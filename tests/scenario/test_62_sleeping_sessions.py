@@ -39,12 +39,8 @@ def idle(c, tag=b"i"):
     assert c.line().startswith(b"+ ")
 
 
-def backend(t):
-    return next(r for r in t.status() if r["role"] == "backend")
-
-
 def kill(t):
-    os.kill(wait_for("a backend", lambda: backend(t)["pid"]), signal.SIGKILL)
+    os.kill(t.pid_of("backend"), signal.SIGKILL)
 
 
 def restart(t):

@@ -211,12 +211,17 @@ class Thurn:
     def status(self):
         return json.loads(self.cli("status", "--json").stdout)
 
+    def role(self, role, index=0):
+        """The status of a role that has a process; waits until there is one."""
+        return wait_for(f"a {role}", lambda: next((r for r in self.status() if r["pid"] and (
+            r["role"], r["index"]) == (role, index)), None))
+
     def pid_of(self, role, index=0):
-        return next(r["pid"] for r in self.status() if r["role"] == role and r["index"] == index)
+        return self.role(role, index)["pid"]
 
     def kill_role(self, role, index=0, signo=signal.SIGKILL):
         """Ends a role the hard way and waits until its successor serves."""
-        before = next(r for r in self.status() if r["role"] == role and r["index"] == index)
+        before = self.role(role, index)
         os.kill(before["pid"], signo)
         self.wait_new(role, before["generation"], index)
 

@@ -21,6 +21,13 @@ static void poke(void *arg)
     sleepers_poke(arg);
 }
 
+static void store_opening(void *arg)
+{
+    struct backend *b = arg;
+    if (b->getting_on)
+        b->getting_on(b);
+}
+
 /* Whatever is woken until the loop gets there is poked with it. */
 static void wake(void *arg)
 {
@@ -60,7 +67,9 @@ static struct err open_store(struct backend *b, const Thurn__Settings *s, struct
                                           .cache_size = s->cache_size,
                                           .rewrite_rate = s->rewrite_rate,
                                           .changed = store_changed,
-                                          .changed_arg = b};
+                                          .changed_arg = b,
+                                          .opening = store_opening,
+                                          .opening_arg = b};
     return store_open(&options, &b->store, explain);
 }
 

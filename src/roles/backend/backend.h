@@ -32,6 +32,8 @@ struct backend {
     /* Asks the supervisor to end a scanner or a frontend; tells that everything is closed. */
     void (*retire)(struct backend *b, const Thurn__ScannerRetire *m);
     void (*stopped)(struct backend *b);
+    /* Now and then while backend_open works; NULL: nobody wants to know. */
+    void (*getting_on)(struct backend *b);
     uid_t supervisor_uid; /* may connect to the control socket, as may root and our own */
 
     struct store *store;

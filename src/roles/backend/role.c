@@ -41,6 +41,11 @@ static void tell_stopped(struct backend *b)
     role_exit(self->role, 0);
 }
 
+static void tell_getting_on(struct backend *b)
+{
+    role_getting_on(container_of(b, struct backend_role, b)->role);
+}
+
 static struct err prepare(struct role *r, struct buf *explain)
 {
     struct backend_role *self = mem_alloc(sizeof *self);
@@ -56,6 +61,7 @@ static struct err prepare(struct role *r, struct buf *explain)
     self->b.supervisor_uid = supervisor.uid;
     self->b.retire = tell_retire;
     self->b.stopped = tell_stopped;
+    self->b.getting_on = tell_getting_on;
     r->self = self;
     return OK;
 }

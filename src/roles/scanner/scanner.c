@@ -15,6 +15,7 @@ enum {
     SCANNER_PEERS = 4,        /* channels at a time: a new one comes before the old one goes */
     SCANNER_ARENA = 48 << 20, /* for one record: less than its reader has for unpacking it */
     SCANNER_FILES = 64,
+    SCANNER_TURN_US = 100000,    /* that messages take of one turn of the loop, about */
     SCANNER_NICE = 5,            /* lower in priority than those who wait for an answer */
     RECORD_MAX = 4096 * KB - 64, /* what fits into the frame beside the other fields */
 };
@@ -217,10 +218,12 @@ static void peer_resume(void *arg)
 }
 
 /* The next message is looked at when the answer to this one is with the kernel: at once, or, if
- * there is no room for it, in a later turn of the loop. */
+ * there is no room for it, in a later turn of the loop. So it is if this one took long, for whoever
+ * wants to know whether this loop turns has allowed for one message. */
 static void peer_frame(struct chan *c, struct frame *f, void *arg)
 {
     struct peer *p = arg;
+    uint64_t slow_us = clock_mono_us() + SCANNER_TURN_US;
     struct err e = scan_frame(p, f);
     frame_free(f);
     if (e.code) {
@@ -229,7 +232,7 @@ static void peer_frame(struct chan *c, struct frame *f, void *arg)
         return;
     }
     scanner_count(p->scanner);
-    if (chan_send_now(c))
+    if (chan_send_now(c) && clock_mono_us() < slow_us)
         return;
     chan_hold(c, true);
     p->jobs++;

@@ -53,6 +53,8 @@
       "a client takes none of the bytes that wait for it")                                           \
     X(request_timeout,     request_timeout,     TIME,  "60 s",  1, 86400e3,                          \
       "a request from one role to another")                                                          \
+    X(hang_timeout,        hang_timeout,        TIME,  "30 s",  0, 86400e3,                          \
+      "a process that gives no sign of life for so long is replaced; 0 s: never")                    \
     X(scan_timeout,        scan_timeout,        TIME,  "10 s",  1, 86400e3,                          \
       "one message in a scanner; it is delivered unparsed after that")                               \
     X(scanner_lifetime,    scanner_lifetime,    TIME,  "60 s",  1, 86400e3,                          \

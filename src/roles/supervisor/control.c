@@ -83,7 +83,8 @@ static void control_status(struct control_client *c)
         rows[i].pid = slot->process ? (uint32_t)slot->process->pid : 0;
         rows[i].generation = slot->generation;
         rows[i].restarts = slot->restarts;
-        rows[i].ready = slot->process && slot->process->ready;
+        rows[i].state = slot->state;
+        rows[i].since = (clock_mono_us() - slot->since_us) / 1000;
         refs[i] = &rows[i];
     }
     answer.status = &status;

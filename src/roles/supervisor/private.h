@@ -16,6 +16,9 @@ struct process {
     uint64_t started_us;
     struct chan *chan; /* control channel; NULL once it is broken */
     bool ready;
+    bool ending;            /* it was told to stop, or is being killed */
+    bool asked;             /* for a sign of life, which has not come */
+    uint64_t silent;        /* turns of liveness.c since then, or since it is starting */
     int peer_fd;            /* a scanner's channel end for the backend, until both are ready; -1 */
     struct timer *deadline; /* ends it the hard way */
 };
@@ -26,6 +29,8 @@ struct slot {
     Thurn__RoleKind kind;
     uint32_t index;
     struct process *process; /* in charge; NULL: none. Replaced scanners live on beside it */
+    Thurn__RoleState state;  /* for who asks */
+    uint64_t since_us;       /* when that began */
     uint64_t generation;     /* of the last one started */
     uint32_t restarts;
     uint32_t failures;   /* deaths in a row soon after the start */
@@ -56,6 +61,7 @@ struct supervisor {
     char control_path[112], admin_path[112];
     struct control_client *probe_asker; /* waits for a probe's result */
     pid_t probe_pid;                    /* of the process asked */
+    struct timer *liveness;             /* until roles are asked for a sign of life again */
     int notify_fd;                      /* where the service manager listens; -1: nobody does */
     bool stopping, backend_stopping, note, announced;
     int exit_code;
@@ -95,12 +101,23 @@ MUST_CHECK struct err sockets_directories(struct supervisor *s, struct buf *expl
 void slots_make(struct supervisor *s);
 struct slot *slot_find(struct supervisor *s, Thurn__RoleKind kind, uint32_t index);
 void slot_start(struct slot *slot);
+/* "frontend" and so on, for the log. */
+const char *slot_name(const struct slot *s);
 /* Asks the process to finish; kills it when it takes longer than `ms`. */
 void process_stop(struct process *p, uint32_t ms);
+/* Ends it the hard way; it is replaced when its end is noticed. */
+void process_kill(struct process *p);
 /* Children have ended: gives up, or starts them anew. */
 void slots_reap(struct supervisor *s);
 /* Everything down, frontends first; the loop ends with the last process. */
 void supervisor_stop(struct supervisor *s, int exit_code);
+
+/* -- liveness.c: roles that hang -- */
+
+/* Begins to look after the roles as the configuration in force wants it. */
+void liveness_set(struct supervisor *s);
+/* The process has given a sign of life. */
+void liveness_heard(struct process *p);
 
 /* -- handover.c: what a role is given at its start and on reload -- */
 

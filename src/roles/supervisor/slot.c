@@ -11,11 +11,17 @@ enum {
     EXIT_HOPELESS = 3, /* a role's word that trying again is of no use: roles/role.c */
 };
 
-static const char *slot_name(const struct slot *s)
+const char *slot_name(const struct slot *s)
 {
     return s->kind == THURN__ROLE_KIND__ROLE_FRONTEND  ? "frontend"
            : s->kind == THURN__ROLE_KIND__ROLE_BACKEND ? "backend"
                                                        : "scanner";
+}
+
+static void slot_enter(struct slot *s, Thurn__RoleState state)
+{
+    s->state = state;
+    s->since_us = clock_mono_us();
 }
 
 struct slot *slot_find(struct supervisor *s, Thurn__RoleKind kind, uint32_t index)
@@ -36,6 +42,7 @@ static void slots_add(struct supervisor *s, Thurn__RoleKind kind, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         struct slot *slot = &s->slots[s->n_slots++];
         *slot = (struct slot){.sup = s, .kind = kind, .index = i};
+        slot_enter(slot, THURN__ROLE_STATE__STATE_RESTARTING);
         slot->timer = timer_new(s->loop, slot_begin_again, slot);
     }
 }
@@ -55,13 +62,27 @@ static const struct chan_rule supervisor_rules[] = {
     {RPC_ROLE_READY, STATE_ONLY},
     {RPC_SCANNER_RETIRE, STATE_ONLY},
     {RPC_PROBE_RESULT, STATE_ONLY},
+    {RPC_ROLE_ALIVE, STATE_ONLY},
 };
 
-static void process_kill(void *arg)
+static void process_ends(struct process *p)
+{
+    if (!p->ending && p->slot->process == p)
+        slot_enter(p->slot, THURN__ROLE_STATE__STATE_ENDING);
+    p->ending = true;
+}
+
+void process_kill(struct process *p)
+{
+    process_ends(p);
+    (void)kill(p->pid, SIGKILL);
+}
+
+static void process_late(void *arg)
 {
     struct process *p = arg;
     log_warn("role.killed", LF_C("of", slot_name(p->slot)), LF_U64("pid", p->pid));
-    (void)kill(p->pid, SIGKILL);
+    process_kill(p);
 }
 
 void process_stop(struct process *p, uint32_t ms)
@@ -69,6 +90,7 @@ void process_stop(struct process *p, uint32_t ms)
     Thurn__RoleStop m = THURN__ROLE_STOP__INIT;
     if (!p->chan || chan_send(p->chan, RPC_ROLE_STOP, 0, &m.base, (struct str){0}, -1).code)
         ms = 1;
+    process_ends(p);
     timer_set(p->deadline, ms);
 }
 
@@ -91,6 +113,9 @@ static void announce_when_all_ready(struct supervisor *s)
 static void process_ready(struct process *p)
 {
     p->ready = true;
+    liveness_heard(p);
+    if (p->slot->process == p && !p->ending)
+        slot_enter(p->slot, THURN__ROLE_STATE__STATE_READY);
     if (p->slot->kind == THURN__ROLE_KIND__ROLE_SCANNER)
         handover_announce_scanner(p->slot);
     announce_when_all_ready(p->slot->sup);
@@ -105,7 +130,7 @@ static void frontend_retire(struct supervisor *s, const Thurn__ScannerRetire *m)
         return;
     log_error("role.broke-a-rule", LF_C("of", slot_name(slot)), LF_U64("pid", p->pid),
               LF_STR("why", pb_str(m->reason)));
-    (void)kill(p->pid, SIGKILL);
+    process_kill(p);
 }
 
 /* The backend names a faulty scanner, a scanner its own end: the successor is started at once; the
@@ -128,7 +153,7 @@ static void scanner_retire(struct process *from, const Thurn__ScannerRetire *m)
     } else {
         log_warn("scanner.ended", LF_U64("number", slot->index), LF_U64("pid", p->pid),
                  LF_STR("reason", pb_str(m->reason)));
-        (void)kill(p->pid, SIGKILL);
+        process_kill(p);
         slot->restarts++;
     }
     slot_start(slot);
@@ -150,6 +175,8 @@ static void process_frame(struct chan *c, struct frame *f, void *arg)
         process_ready(p);
     else if (f->type->number == RPC_SCANNER_RETIRE)
         process_retire(p, (const Thurn__ScannerRetire *)f->message);
+    else if (f->type->number == RPC_ROLE_ALIVE)
+        liveness_heard(p);
     else
         control_probe_result(p->slot->sup, (const Thurn__ProbeResult *)f->message);
     frame_free(f);
@@ -164,8 +191,9 @@ static void process_hung_up(struct chan *c, struct err why, void *arg)
     if (why.code != E_CLOSED) {
         log_error("role.broke-a-rule", LF_C("of", slot_name(p->slot)), LF_U64("pid", p->pid),
                   LF_ERR(why));
-        (void)kill(p->pid, SIGKILL);
+        process_kill(p);
     }
+    process_ends(p);
     timer_set(p->deadline, STOP_MS);
 }
 
@@ -203,9 +231,10 @@ void slot_start(struct slot *slot)
         return;
     }
     p->generation = ++slot->generation;
-    p->deadline = timer_new(s->loop, process_kill, p);
+    p->deadline = timer_new(s->loop, process_late, p);
     list_append(&s->processes, &p->link);
     slot->process = p;
+    slot_enter(slot, THURN__ROLE_STATE__STATE_STARTING);
     handover_start(slot);
 }
 
@@ -235,6 +264,7 @@ static void slot_vacant(struct slot *slot, const struct process *p, int status)
 {
     struct supervisor *s = slot->sup;
     slot->process = NULL;
+    slot_enter(slot, THURN__ROLE_STATE__STATE_RESTARTING);
     bool hopeless = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_HOPELESS;
     if (s->stopping)
         return;

@@ -41,6 +41,7 @@ struct str supervisor_take_configuration(struct supervisor *s, struct arena *fre
     s->arena = *fresh;
     s->config = config;
     handover_reload(s);
+    liveness_set(s);
     if (s->announced)
         notify_state(s, STR("READY=1"));
     log_info("config.reloaded", LF_STR("note", said));
@@ -107,6 +108,7 @@ int supervisor_run(const char *config_path, bool note)
     loop_signal(s.loop, SIGINT, on_end, &s);
     loop_signal(s.loop, SIGHUP, on_hangup, &s);
     slots_make(&s);
+    liveness_set(&s);
     for (size_t i = 0; i < s.n_slots; i++)
         slot_start(&s.slots[i]);
     loop_run(s.loop);

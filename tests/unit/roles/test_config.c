@@ -34,6 +34,7 @@ static void an_empty_file_means_the_defaults(void **state)
     assert_int_equal(c.settings->message_size_limit, 50 << 20);
     assert_int_equal(c.settings->imap_idle_timeout, 31 * 60 * 1000);
     assert_int_equal(c.settings->argon2_memory_kib, 19 * 1024);
+    assert_int_equal(c.settings->hang_timeout, 30 * 1000);
     assert_false(c.settings->sandbox_relaxed);
     assert_int_equal(c.frontends, 1);
     assert_true(c.settings->hostname.len > 0);
@@ -44,7 +45,8 @@ static void values_with_units_are_understood(void **state)
     struct arena a CLEANUP(arena_free);
     arena_init(&a, 1 << 20);
     Thurn__Configuration c;
-    parse("message_size_limit = \"2 MB\"\nscan_timeout = 500ms\nlog_level = debug\n"
+    parse("message_size_limit = \"2 MB\"\nscan_timeout = 500ms\nhang_timeout = \"0 s\"\nlog_level "
+          "= debug\n"
           "sandbox = relaxed\nlisten { imap = {\"127.0.0.1:143\", \"[::1]:143\"} lmtp = "
           "{\"127.0.0.1:24\"} }\ncleartext_login_from = {\"10.0.0.0/8\"}\n"
           "shared_addresses = {\"10.0.0.7\", \"::1\"}\n"
@@ -53,6 +55,7 @@ static void values_with_units_are_understood(void **state)
     assert_int_equal(c.error.len, 0);
     assert_int_equal(c.settings->message_size_limit, 2 << 20);
     assert_int_equal(c.settings->scan_timeout, 500);
+    assert_int_equal(c.settings->hang_timeout, 0);
     assert_int_equal(c.settings->log_level, LOG_DEBUG);
     assert_true(c.settings->sandbox_relaxed);
     assert_int_equal(c.n_listen, 3);
@@ -66,6 +69,8 @@ static void what_is_wrong_is_named_with_its_line(void **state)
 {
     expect_error("\n\nworkers = many\n", "thurn.conf:3: workers: \"many\" is not a number");
     expect_error("workers = 0\n", "thurn.conf:1: workers: \"0\" is out of range");
+    expect_error("hang_timeout = \"25 h\"\n",
+                 "thurn.conf:1: hang_timeout: \"25 h\" is out of range");
     expect_error("flying = yes\n", "thurn.conf:1: no such option 'flying'");
     expect_error("scan_timeout = \"3 fortnights\"\n", "fortnights");
     expect_error("listen { imap = {\"somewhere\"} }\n", "somewhere");

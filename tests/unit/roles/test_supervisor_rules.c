@@ -92,7 +92,8 @@ static bool is_killed_for(struct slot *slot, uint16_t type)
 
 static bool may_say(uint16_t type)
 {
-    return type == RPC_ROLE_READY || type == RPC_SCANNER_RETIRE || type == RPC_PROBE_RESULT;
+    return type == RPC_ROLE_READY || type == RPC_SCANNER_RETIRE || type == RPC_PROBE_RESULT ||
+           type == RPC_ROLE_ALIVE;
 }
 
 static void a_role_that_says_what_it_may_not_is_killed(void **state)

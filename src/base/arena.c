@@ -3,12 +3,13 @@
 enum {
     ARENA_BLOCK = 1024, /* the first one: what malloc has at hand without a search */
     ARENA_ALIGN = 16,
-    ARENA_KEPT = 64 * 1024
+    ARENA_KEPT = 64 * 1024 /* larger blocks mostly come from the kernel, which has zeroed them */
 };
 
 struct arena_block {
     struct arena_block *older;
     size_t size, used;
+    bool zeroed; /* what has not been handed out is zero already */
     _Alignas(ARENA_ALIGN) uint8_t bytes[];
 };
 
@@ -46,20 +47,18 @@ void arena_clear(struct arena *a)
     }
     arena_blocks_free(b->older);
     b->older = NULL;
-    memset(b->bytes, 0, b->used);
+    b->zeroed = false;
     b->used = a->used = 0;
 }
 
 static struct arena_block *arena_block_add(struct arena *a, size_t size)
 {
     size_t all = sizeof(struct arena_block) + size;
-    struct arena_block *b = all > ARENA_BLOCK ? calloc(1, all) : malloc(all);
+    bool zeroed = all > ARENA_KEPT;
+    struct arena_block *b = zeroed ? calloc(1, all) : malloc(all);
     if (!b)
         return NULL;
-    if (all <= ARENA_BLOCK)
-        memset(b, 0, all);
-    b->size = size;
-    b->older = a->blocks;
+    *b = (struct arena_block){.older = a->blocks, .size = size, .zeroed = zeroed};
     a->blocks = b;
     return b;
 }
@@ -95,7 +94,7 @@ void *arena_alloc(struct arena *a, size_t n)
     }
     b->used = start + want;
     a->used += want;
-    return b->bytes + start;
+    return b->zeroed ? b->bytes + start : memset(b->bytes + start, 0, want);
 }
 
 void *arena_calloc(struct arena *a, size_t count, size_t size)

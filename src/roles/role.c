@@ -1,10 +1,11 @@
 #include "roles/role.h"
-
-#include <sys/prctl.h>
-
 #include "roles/probe.h"
 
+#include <malloc.h>
+#include <sys/prctl.h>
+
 enum { ROLE_CONTROL_FD = 3, ROLE_STATE_ONLY = 1 };
+enum { KEEP_FREE = 1 << 20 }; /* bytes at the end of a heap */
 
 /* Exit status of a role that cannot do its work whatever is tried again: the supervisor ends. */
 enum { EXIT_HOPELESS = 3 };
@@ -205,6 +206,9 @@ int role_run(const struct role_ops *ops)
     static const struct chan_ops chan_ops = {.frame = role_frame, .closed = role_orphaned};
     struct role r = {.ops = ops};
     log_open(ops->name, 0, LOG_INFO);
+    /* Memory that is wanted again at once stays with the process. */
+    (void)mallopt(M_TRIM_THRESHOLD, KEEP_FREE);
+    (void)mallopt(M_MMAP_THRESHOLD, KEEP_FREE / 2);
     (void)prctl(PR_SET_DUMPABLE, 0);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole group; the supervisor decides */

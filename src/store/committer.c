@@ -2,9 +2,9 @@
 
 /* Bounds of one group. */
 enum { GROUP_COMMITS = 1024, GROUP_BYTES = 16 << 20 };
-/* What is in no hurry: a group is what others may have to wait for. As long as that happens now and
- * then, it has one part in BACKGROUND_SHARE of the time. */
-enum { BACKGROUND_BYTES = 1 << 20, BACKGROUND_SHARE = 5, BUSY_US = 200000 };
+/* What is in no hurry has groups of its own, of this size, and pauses after each as long as others
+ * have committed something lately. */
+enum { BACKGROUND_BYTES = 1 << 20, BUSY_US = 200000 };
 
 static struct commit *commit_of(struct list *l)
 {
@@ -131,35 +131,54 @@ static void commit_taken(struct engine *e, struct list *group, uint64_t estimate
         index_bound_replay(e->index, estimate, e->flush_after);
 }
 
-/* Commits one group, as the one who has set `committing`. The lock is given up meanwhile. */
-static void commit_waiting(struct engine *e)
+/* A mean over the last ones; the first counts whole. */
+static uint64_t mean_with(uint64_t mean, uint64_t value)
 {
-    struct list group;
-    uint64_t estimate;
-    list_init(&group);
-    take_group(&e->waiting, GROUP_BYTES, &group, &estimate);
-    pthread_mutex_unlock(&e->lock);
-    commit_taken(e, &group, estimate);
-    pthread_mutex_lock(&e->lock);
-    e->committing = false;
+    return mean ? (7 * mean + value) / 8 : value;
 }
 
-/* The same for the background; then that has a pause, if others have had to wait for it. */
-static void commit_background(struct engine *e)
+/*
+ * A commit that comes at any moment finds the group under way with the probability took / period,
+ * and then waits for half of it. The period is such that this is a tenth of what its own group
+ * takes, and at least PERIOD_PARTS groups long.
+ */
+uint64_t background_pause(uint64_t took, uint64_t usual)
+{
+    enum { PERIOD_PARTS = 5, LONGEST_US = 1000000 };
+    uint64_t period = took * PERIOD_PARTS * MAX(took, usual) / MAX(usual, (uint64_t)1);
+    return MIN(period - took, (uint64_t)LONGEST_US);
+}
+
+/* Commits one group of a queue, as the one who has set `committing`. The lock is given up
+ * meanwhile. */
+static void commit_some(struct engine *e, struct list *queue, uint64_t most)
 {
     struct list group;
     uint64_t estimate, begin = clock_mono_us();
     list_init(&group);
-    take_group(&e->background, BACKGROUND_BYTES, &group, &estimate);
+    take_group(queue, most, &group, &estimate);
     pthread_mutex_unlock(&e->lock);
     commit_taken(e, &group, estimate);
     pthread_mutex_lock(&e->lock);
     uint64_t end = clock_mono_us();
     e->committing = false;
-    if (!list_empty(&e->waiting))
-        e->waited_at = end;
-    bool busy = end - e->waited_at < BUSY_US;
-    e->background_from = busy ? end + (end - begin) * (BACKGROUND_SHARE - 1) : 0;
+    if (queue == &e->waiting) {
+        e->usual_us = mean_with(e->usual_us, end - begin);
+        e->hurried_at = end;
+        return;
+    }
+    bool busy = !list_empty(&e->waiting) || end - e->hurried_at < BUSY_US;
+    e->background_from = busy ? end + background_pause(end - begin, e->usual_us) : 0;
+}
+
+static void commit_waiting(struct engine *e)
+{
+    commit_some(e, &e->waiting, GROUP_BYTES);
+}
+
+static void commit_background(struct engine *e)
+{
+    commit_some(e, &e->background, BACKGROUND_BYTES);
 }
 
 static bool nobody_waits(const struct engine *e)
@@ -204,19 +223,6 @@ void engine_submit(struct engine *e, struct commit *c)
     pthread_mutex_unlock(&e->lock);
     if (wake)
         pthread_cond_signal(&e->wake);
-}
-
-void committer_wait_idle(struct engine *e)
-{
-    enum { TRIES = 100, STEP_NS = 5000000 };
-    bool idle = false;
-    for (unsigned i = 0; i < TRIES && !idle; i++) {
-        const struct timespec step = {.tv_nsec = i ? STEP_NS : 0};
-        (void)nanosleep(&step, NULL);
-        pthread_mutex_lock(&e->lock);
-        idle = !e->committing && nobody_waits(e);
-        pthread_mutex_unlock(&e->lock);
-    }
 }
 
 static bool background_is_due(const struct engine *e)

@@ -7,7 +7,7 @@
  * log, syncs once, applies the batches to RocksDB (without a WAL of its own) together with the
  * mark `applied`, and answers. Groups keep the order of engine_submit; what threads submit that are
  * in the background (store_commit_in_background) has smaller groups of its own, with pauses
- * between them if others had to wait for one.
+ * between them while others commit.
  */
 #ifndef THURN_STORE_ENGINE_H
 #define THURN_STORE_ENGINE_H

@@ -77,8 +77,8 @@ struct engine {
     pthread_mutex_t lock; /* for what follows, up to `stop` */
     pthread_cond_t wake;
     struct list waiting, background; /* commits; the latter of threads that are in no hurry */
-    uint64_t background_from;        /* when the background may go on, */
-    uint64_t waited_at;              /* and when others last waited for it */
+    uint64_t background_from;        /* when the background may go on; 0: at once */
+    uint64_t hurried_at, usual_us;   /* when others last had a group done; what one takes */
     bool sleeping, committing, stop;
 
     atomic_uint_fast64_t promised;     /* bytes of big bodies that are being written */
@@ -217,8 +217,9 @@ void rewriter_stop(struct engine *e);
 
 /* -- committer.c -- */
 
-/* Waits until nobody is waiting for a commit, but not for ever. */
-void committer_wait_idle(struct engine *e);
+/* How long the background pauses after a group that took so long, if one of others usually takes
+ * `usual`: microseconds. */
+uint64_t background_pause(uint64_t took, uint64_t usual);
 
 void committer_start(struct engine *e);
 void committer_stop(struct engine *e);

@@ -238,7 +238,6 @@ static struct err piece_commit(struct piece *p, void (*prepare)(struct commit *c
 {
     p->commit = (struct commit){.prepare = prepare, .done = piece_ended};
     wait_once_init(&p->ended);
-    committer_wait_idle(p->e);
     engine_submit(p->e, &p->commit);
     wait_once_end(&p->ended);
     batch_free(&p->commit.batch);
@@ -419,6 +418,7 @@ static uint64_t pause_after(struct engine *e)
 static void *rewriter_main(void *arg)
 {
     struct engine *e = arg;
+    store_commit_in_background();
     pthread_mutex_lock(&e->rewriter_lock);
     while (!e->rewriter_stop) {
         pthread_mutex_unlock(&e->rewriter_lock);

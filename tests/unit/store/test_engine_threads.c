@@ -1,5 +1,6 @@
 /* Many threads commit, share bodies, read and scan at the same time. */
 #include "engine_rig.h"
+#include "store/engine_private.h"
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -311,9 +312,25 @@ static void a_heap_in_the_background_is_not_waited_for(void **state)
     rig_end(&w.rig);
 }
 
+/* Parts of the time that a group takes: how often it is met, and how long it is waited for. */
+static void who_meets_the_background_waits_little_on_average(void **state)
+{
+    static const uint64_t took[] = {1, 100, 300, 1000, 3000, 10000, 30000};
+    for (size_t i = 0; i < ARRAY_LEN(took); i++)
+        for (size_t j = 0; j < ARRAY_LEN(took); j++) {
+            uint64_t usual = took[j], period = took[i] + background_pause(took[i], usual);
+            assert_true(period >= 5 * took[i]);
+            if (period < 1000000) /* no pause is longer than a second */
+                assert_true(took[i] * took[i] / (2 * period) <= usual / 10 + 1);
+        }
+    assert_true(background_pause(5000000, 1) <= 1000000);
+    assert_int_equal(background_pause(100, 0), background_pause(100, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_meets_the_background_waits_little_on_average),
         cmocka_unit_test(a_heap_in_the_background_is_not_waited_for),
         cmocka_unit_test(commits_of_many_threads_are_all_there),
         cmocka_unit_test(bodies_stay_readable_while_segments_are_rewritten),

@@ -256,8 +256,8 @@ struct searching {
     struct search_batch batch;
     struct finder finder;
     struct arena message;
-    uint32_t numbers[SEARCH_NUMBERS];
-    size_t n_numbers;
+    uint32_t *numbers;
+    size_t n_numbers, numbers_max;
     uint8_t *piece; /* NULL: no message has been asked yet */
     bool damaged;
     struct found found;
@@ -296,6 +296,12 @@ static struct err searching_begin(struct imap_session *s, const Thurn__ImapSearc
         scope = &se->all;
     }
     TRY(cursor_init(&se->cursor, scope, &s->view, &c->arena));
+    uint32_t most = uid_set_count(scope, &s->view, SEARCH_NUMBERS) + 1;
+    TRY(search_batch_init(&se->batch, MIN(most, (uint32_t)ENTRY_BLOCK), &c->arena));
+    se->numbers_max = MIN(most, (uint32_t)SEARCH_NUMBERS);
+    se->numbers = arena_array(&c->arena, uint32_t, se->numbers_max);
+    if (!se->numbers)
+        return err_make(E_LIMIT, "no room for SEARCH");
     c->state = se;
     c->release = searching_release;
     return OK;
@@ -381,7 +387,7 @@ static struct err searching_batch(struct imap_session *s, struct searching *se, 
 {
     const Thurn__ImapSearch *search = (const void *)s->cmd.frame->message;
     struct search_batch *b = &se->batch;
-    TRY(cursor_take(&se->cursor, snap, s->at.mailbox, &s->view, b->rows, ENTRY_BLOCK, &b->n));
+    TRY(cursor_take(&se->cursor, snap, s->at.mailbox, &s->view, b->rows, b->cap, &b->n));
     TRY(search_batch_answer(&se->program, s, snap, b));
     *more = b->n > 0;
     bool full = false;
@@ -391,7 +397,7 @@ static struct err searching_batch(struct imap_session *s, struct searching *se, 
             search_found(s, se, &b->rows[i]);
         if (search->returns == THURN__SEARCH_RETURN__RETURN_MIN && se->found.count)
             *more = false;
-        full = se->n_numbers == SEARCH_NUMBERS || (open && command_must_yield(s));
+        full = se->n_numbers == se->numbers_max || (open && command_must_yield(s));
         if (full)
             cursor_back(&se->cursor, b->rows[i].uid);
     }
@@ -411,7 +417,7 @@ static struct err searching_slice(struct imap_session *s, struct searching *se, 
     cursor_rest(&se->cursor);
     do {
         TRY(searching_batch(s, se, snap, more));
-        if ((!*more || se->n_numbers == SEARCH_NUMBERS) && !numbers_send(s, se, !*more))
+        if ((!*more || se->n_numbers == se->numbers_max) && !numbers_send(s, se, !*more))
             return err_make(E_CLOSED, "the client's channel is gone");
     } while (*more && !command_must_yield(s));
     return OK;

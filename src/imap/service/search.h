@@ -79,15 +79,17 @@ static inline void bits_set(struct bits *b, size_t i)
 {
     b->w[i / 64] |= UINT64_C(1) << (i % 64);
 }
-/* Messages in the order of their UIDs. Begins as {0}, ends with search_batch_free. */
+/* Messages in the order of their UIDs. Ends with search_batch_free, also as {0}. */
 struct search_batch {
-    struct entry rows[ENTRY_BLOCK];
-    size_t n;
+    struct entry *rows;
+    size_t n, cap;
     struct bits yes, no; /* what search_batch_answer found out */
-    struct entry asked[ENTRY_BLOCK];
+    struct entry *asked;
     struct listing_column column;
     struct finder finder;
 };
+/* With room for `cap` messages, from 1 to ENTRY_BLOCK, in the arena. E_LIMIT. */
+MUST_CHECK struct err search_batch_init(struct search_batch *b, size_t cap, struct arena *a);
 void search_batch_free(struct search_batch *b);
 /* Answers the program for the batch as far as entries and listing columns can. */
 MUST_CHECK struct err search_batch_answer(const struct program *p, const struct imap_session *s,

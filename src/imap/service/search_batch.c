@@ -17,6 +17,14 @@ struct asking {
     struct err failed;
 };
 
+struct err search_batch_init(struct search_batch *b, size_t cap, struct arena *a)
+{
+    *b = (struct search_batch){.rows = arena_array(a, struct entry, cap),
+                               .cap = cap,
+                               .asked = arena_array(a, struct entry, cap)};
+    return b->rows && b->asked ? OK : err_make(E_LIMIT, "no room for a batch of entries");
+}
+
 void search_batch_free(struct search_batch *b)
 {
     listing_free(&b->column);

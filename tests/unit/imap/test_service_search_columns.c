@@ -193,7 +193,7 @@ static size_t compare(struct client *c, const struct program *p, struct search_b
     size_t answered = 0;
     assert_int_equal(snap_open(c->imap->account, &snap).code, E_OK);
     assert_int_equal(snap_entries(snap, c->imap->at.mailbox, (msg_uid){1 + below(50)},
-                                  (msg_uid){UINT32_MAX}, b->rows, ENTRY_BLOCK, &b->n)
+                                  (msg_uid){UINT32_MAX}, b->rows, b->cap, &b->n)
                          .code,
                      E_OK);
     assert_int_equal(search_batch_answer(p, c->imap, snap, b).code, E_OK);
@@ -217,8 +217,11 @@ static void columns_answer_as_the_messages_would(void **state)
     print_message("SEED=%" PRIu64 "\n", seed);
     rng = seed;
     struct client *c = furnish(*state);
-    struct search_batch *b = mem_alloc(sizeof *b);
+    struct arena room CLEANUP(arena_free);
+    struct search_batch b;
     size_t answered = 0;
+    arena_init(&room, 1 << 20);
+    assert_int_equal(search_batch_init(&b, ENTRY_BLOCK, &room).code, E_OK);
     for (unsigned i = 0; i < SEARCHES; i++) {
         struct arena a CLEANUP(arena_free);
         arena_init(&a, 1 << 20);
@@ -228,11 +231,10 @@ static void columns_answer_as_the_messages_would(void **state)
         random_node(&m, &a, 3);
         struct program p;
         assert_int_equal(program_compile(&m, &c->imap->view, &a, &p).code, E_OK);
-        answered += compare(c, &p, b);
+        answered += compare(c, &p, &b);
     }
     assert_true(answered > (size_t)SEARCHES * 100); /* else nothing has been compared */
-    search_batch_free(b);
-    free(b);
+    search_batch_free(&b);
     client_free(c);
 }
 

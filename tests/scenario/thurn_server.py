@@ -303,8 +303,8 @@ class Thurn:
 class Raw:
     """A client by hand: bytes out, lines in."""
 
-    def __init__(self, port):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+    def __init__(self, port, source="127.0.0.1"):
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE, source_address=(source, 0))
         self.file = self.sock.makefile("rb")
 
     def send(self, data):

@@ -75,6 +75,55 @@ static bool is_space(uint8_t c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
+/* -- eight bytes at a time -- */
+
+#define EIGHT_TIMES(c) (UINT64_C(0x0101010101010101) * (c))
+
+static uint64_t load_eight(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* The highest bit of each byte of the result: whether that of `v` is 0. */
+static uint64_t zero_bytes(uint64_t v)
+{
+    uint64_t low = EIGHT_TIMES(0x7F);
+    return ~(((v & low) + low) | v | low);
+}
+
+size_t str_find_pair(struct str s, uint8_t a, uint8_t b, size_t from)
+{
+    size_t i = from;
+    for (; s.n >= 9 && i <= s.n - 9; i += 8) {
+        uint64_t first = load_eight(s.p + i) ^ EIGHT_TIMES(a),
+                 second = load_eight(s.p + i + 1) ^ EIGHT_TIMES(b);
+        if (zero_bytes(first | second))
+            break;
+    }
+    for (; i + 1 < s.n; i++)
+        if (s.p[i] == a && s.p[i + 1] == b)
+            return i;
+    return s.n;
+}
+
+bool str_pairs_only(struct str s, uint8_t a, uint8_t b)
+{
+    if (s.n == 0)
+        return true;
+    if (s.p[0] == b || s.p[s.n - 1] == a)
+        return false;
+    size_t i = 0;
+    uint64_t alone = 0;
+    for (; s.n >= 9 && i <= s.n - 9; i += 8)
+        alone |= zero_bytes(load_eight(s.p + i) ^ EIGHT_TIMES(a)) ^
+                 zero_bytes(load_eight(s.p + i + 1) ^ EIGHT_TIMES(b));
+    for (; i + 1 < s.n; i++)
+        alone |= (s.p[i] == a) != (s.p[i + 1] == b);
+    return alone == 0;
+}
+
 struct str str_trim(struct str s)
 {
     size_t from = 0, to = s.n;

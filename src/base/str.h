@@ -51,6 +51,11 @@ bool str_ends(struct str s, struct str suffix);
 size_t str_find_byte(struct str s, uint8_t c, size_t from);
 /* Index of the first `what` at or after `from`; s.n if there is none. */
 size_t str_find(struct str s, struct str what, size_t from);
+/* Index of the first `a` at or after `from` that a `b` follows; s.n if there is none. Takes as long
+ * however many of one there are without the other. */
+size_t str_find_pair(struct str s, uint8_t a, uint8_t b, size_t from);
+/* Whether each `b` stands behind an `a` and each `a` before a `b`. */
+bool str_pairs_only(struct str s, uint8_t a, uint8_t b);
 /* Without leading and trailing SP, HT, CR and LF. */
 struct str str_trim(struct str s);
 /* Copies the bytes to where there is room for them; an empty slice has no pointer to copy from. */

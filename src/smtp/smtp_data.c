@@ -42,16 +42,22 @@ static void data_put(struct data_run *r, size_t to)
     r->from = to;
 }
 
-/* From within a line to behind its LF, or to the end of the input. */
-static size_t data_skip_line(struct smtp_data *d, struct str in, size_t at)
+/* From within a line to the next that begins with a dot, or to the end of the input: however short
+ * the lines are, what is between costs the same. */
+static size_t data_skip_text(struct smtp_data *d, struct str in, size_t at)
 {
-    size_t lf = str_find_byte(in, '\n', at);
-    if (lf == in.n) {
-        d->state = in.p[lf - 1] == '\r' ? DATA_CR : DATA_TEXT;
-        return lf;
+    size_t begin = at;
+    while ((at = str_find_pair(in, '\n', '.', at)) < in.n) {
+        if (at++ > begin && in.p[at - 2] == '\r') {
+            d->state = DATA_LINE_START;
+            return at;
+        }
     }
-    d->state = lf > at && in.p[lf - 1] == '\r' ? DATA_LINE_START : DATA_TEXT;
-    return lf + 1;
+    struct str text = str_skip(in, begin);
+    d->state = str_ends(text, STR("\r\n")) ? DATA_LINE_START
+               : str_ends(text, STR("\r")) ? DATA_CR
+                                           : DATA_TEXT;
+    return in.n;
 }
 
 /* Behind a dot and CR. True at the end of the message; else the CR was text after all. */
@@ -81,7 +87,7 @@ size_t smtp_data_feed(struct smtp_data *d, struct str in, void (*put)(void *arg,
                 r.from = ++at;
                 d->state = DATA_DOT;
             } else {
-                at = data_skip_line(d, in, at);
+                at = data_skip_text(d, in, at);
             }
             break;
         case DATA_CR:
@@ -89,7 +95,7 @@ size_t smtp_data_feed(struct smtp_data *d, struct str in, void (*put)(void *arg,
                 at++;
                 d->state = DATA_LINE_START;
             } else {
-                at = data_skip_line(d, in, at);
+                at = data_skip_text(d, in, at);
             }
             break;
         case DATA_DOT:
@@ -97,7 +103,7 @@ size_t smtp_data_feed(struct smtp_data *d, struct str in, void (*put)(void *arg,
                 r.from = ++at;
                 d->state = DATA_DOT_CR;
             } else {
-                at = data_skip_line(d, in, at);
+                at = data_skip_text(d, in, at);
             }
             break;
         case DATA_DOT_CR:
@@ -106,7 +112,7 @@ size_t smtp_data_feed(struct smtp_data *d, struct str in, void (*put)(void *arg,
                 return at + 1;
             }
             break;
-        default: at = data_skip_line(d, in, at); break;
+        default: at = data_skip_text(d, in, at); break;
         }
     }
     data_put(&r, in.n);

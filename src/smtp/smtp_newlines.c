@@ -23,11 +23,34 @@ static void newlines_replace(struct smtp_newlines *n, struct str before,
     put(arg, STR("\r\n"));
 }
 
+/* The usual case, in which nothing is to be done: found out at once, however short the lines are.
+ */
+static bool newlines_all_good(struct smtp_newlines *n, struct str in,
+                              void (*put)(void *arg, struct str bytes), void *arg)
+{
+    if (n->bare && !n->normalize) { /* what else is in it does not matter */
+        n->cr = false;
+        put(arg, in);
+        return true;
+    }
+    size_t begin = n->cr && in.p[0] == '\n';
+    bool cr = in.n > begin && in.p[in.n - 1] == '\r';
+    if ((n->cr && !begin) || !str_pairs_only(str_sub(in, begin, in.n - cr), '\r', '\n'))
+        return false;
+    if (n->cr && n->normalize)
+        put(arg, STR("\r"));
+    n->cr = cr;
+    struct str known = str_sub(in, 0, in.n - (cr && n->normalize));
+    if (known.n)
+        put(arg, known);
+    return true;
+}
+
 void smtp_newlines_feed(struct smtp_newlines *n, struct str in,
                         void (*put)(void *arg, struct str bytes), void *arg)
 {
     size_t from = 0, lf = 0; /* what is before `from` has been passed on */
-    if (!in.n)
+    if (!in.n || newlines_all_good(n, in, put, arg))
         return;
     lf = str_find_byte(in, '\n', 0);
     for (size_t at = 0; at < in.n;) {

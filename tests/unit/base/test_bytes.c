@@ -56,6 +56,45 @@ static void finding_stays_inside(void **state)
     assert_int_equal(str_trim(STR(" \r\n")).n, 0);
 }
 
+/* Of few letters, so that everything stands beside everything. */
+static struct str some_text(uint64_t n, uint8_t room[40])
+{
+    size_t length = n % 41;
+    for (size_t i = 0; i < length; i++) {
+        n = n * 6364136223846793005u + 1442695040888963407u;
+        room[i] = (uint8_t) "\r\n.x"[n >> 62];
+    }
+    return str_of(room, length);
+}
+
+static void pairs_are_found_wherever_they_stand(void **state)
+{
+    uint8_t room[40];
+    for (uint64_t n = 0; n < 200000; n++) {
+        struct str s = some_text(n, room);
+        size_t from = n / 41 % 41, want = s.n;
+        for (size_t i = s.n; i-- > from + 1;)
+            want = s.p[i - 1] == '\n' && s.p[i] == '.' ? i - 1 : want;
+        assert_int_equal(str_find_pair(s, '\n', '.', from), want);
+    }
+}
+
+static void a_letter_without_its_partner_is_noticed_wherever_it_stands(void **state)
+{
+    uint8_t room[40];
+    for (uint64_t n = 0; n < 200000; n++) {
+        struct str s = some_text(n, room);
+        bool good = true;
+        for (size_t i = 0; i < s.n; i++) {
+            good = good && (s.p[i] != '\r' || (i + 1 < s.n && s.p[i + 1] == '\n'));
+            good = good && (s.p[i] != '\n' || (i > 0 && s.p[i - 1] == '\r'));
+        }
+        assert_int_equal(str_pairs_only(s, '\r', '\n'), good);
+    }
+    assert_true(str_pairs_only(STR("a line\r\nanother\r\n\r\n\r\n\r\n\r\n"), '\r', '\n'));
+    assert_false(str_pairs_only(STR("a line\r\nanother\r\n\r\n\r\n\n\r\r\n"), '\r', '\n'));
+}
+
 static void only_whole_numbers_are_numbers(void **state)
 {
     uint64_t v = 7;
@@ -288,6 +327,8 @@ int main(void)
         cmocka_unit_test(slices_are_clamped_not_overrun),
         cmocka_unit_test(slices_compare_by_bytes),
         cmocka_unit_test(finding_stays_inside),
+        cmocka_unit_test(pairs_are_found_wherever_they_stand),
+        cmocka_unit_test(a_letter_without_its_partner_is_noticed_wherever_it_stands),
         cmocka_unit_test(only_whole_numbers_are_numbers),
         cmocka_unit_test(utf8_is_recognized_strictly),
         cmocka_unit_test(a_cursors_first_error_sticks),

@@ -318,6 +318,30 @@ static void one_dot_is_taken_from_stuffed_lines(void **state)
     assert_data("a\n..b\r\n.\r\n", "a\n..b\r\n");
 }
 
+/* What is found by several bytes at a time is what is found by one. */
+static void a_message_is_the_same_however_it_comes(void **state)
+{
+    for (uint64_t round = 0, n = 1; round < 100000; round++) {
+        uint8_t text[48];
+        for (size_t i = 0; i < sizeof text; i++) {
+            n = n * 6364136223846793005u + 1442695040888963407u;
+            text[i] = (uint8_t) "\r\n..\r\nxy"[n >> 61];
+        }
+        struct str in = str_of(text, sizeof text);
+        struct collected whole = {0}, pieces = {0};
+        struct smtp_data d = {0}, e = {0};
+        bool ended = false, ended_too = false;
+        size_t used = smtp_data_feed(&d, in, collect, &whole, &ended), at = 0;
+        while (at < in.n && !ended_too)
+            at += smtp_data_feed(&e, str_sub(in, at, at + 1), collect, &pieces, &ended_too);
+        assert_int_equal(ended, ended_too);
+        assert_int_equal(used, at);
+        assert_true(str_eq(buf_str(&whole.message), buf_str(&pieces.message)));
+        buf_free(&whole.message);
+        buf_free(&pieces.message);
+    }
+}
+
 static void nul_bytes_come_through(void **state)
 {
     struct collected c = {0};
@@ -365,6 +389,7 @@ int main(void)
         cmocka_unit_test(a_line_of_the_largest_size_is_taken),
         cmocka_unit_test(only_crlf_dot_crlf_ends_the_message),
         cmocka_unit_test(one_dot_is_taken_from_stuffed_lines),
+        cmocka_unit_test(a_message_is_the_same_however_it_comes),
         cmocka_unit_test(nul_bytes_come_through),
         cmocka_unit_test(a_message_without_dots_is_passed_on_in_one_piece),
     };

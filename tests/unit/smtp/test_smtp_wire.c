@@ -74,6 +74,10 @@ static void a_bare_cr_or_lf_is_found_however_the_input_is_cut(void **state)
     newlines_are(STR("x\n.\r\ny\r.\n"), true, STR("x\r\n.\r\ny\r\n.\r\n"), true);
     newlines_are(STR("a\r\nb\r\n"), false, STR("a\r\nb\r\n"), false);
     newlines_are(STR("\r\r\n\n\r"), false, STR("\r\r\n\n\r"), true);
+    newlines_are(STR("many\r\nlines\r\nthat\r\n\r\n\r\nare good\r\nand one\n"), true,
+                 STR("many\r\nlines\r\nthat\r\n\r\n\r\nare good\r\nand one\r\n"), true);
+    newlines_are(STR("\nmany\r\nlines\r\nthat\r\n\r\n\r\nare good\r\n"), false,
+                 STR("\nmany\r\nlines\r\nthat\r\n\r\n\r\nare good\r\n"), true);
 }
 
 static void a_chunk_ends_where_it_said(void **state)

@@ -116,7 +116,7 @@ static struct err add(struct connections *c, const struct connection_limits *lim
     if (there)
         return add_again(c, limits, there, one);
     TRY(limits_check(c, limits, one));
-    if (map_remove(&c->gone, key_str(key)))
+    if (map_get(&c->gone, key_str(key)))
         return OK; /* its answer will find nobody */
     struct connection *kept = mem_alloc(sizeof *kept);
     *kept = *one;
@@ -152,17 +152,27 @@ static void remember_gone(struct connections *c, const struct connection_key *ke
     (void)map_set(&c->gone, key_str(key), c);
 }
 
-void connections_remove(struct connections *c, struct connection_id id)
+static void remove_one(struct connections *c, struct connection_id id, bool gone)
 {
     struct connection_key key = key_of(id);
     (void)pthread_mutex_lock(&c->lock);
     struct connection *one = map_remove(&c->sessions, key_str(&key));
     if (one)
         count(c, one, -1);
-    else
+    if (gone)
         remember_gone(c, &key);
     (void)pthread_mutex_unlock(&c->lock);
     free(one);
+}
+
+void connections_remove(struct connections *c, struct connection_id id)
+{
+    remove_one(c, id, false);
+}
+
+void connections_gone(struct connections *c, struct connection_id id)
+{
+    remove_one(c, id, true);
 }
 
 /* Sessions of one frontend, as they are found. */
@@ -191,7 +201,7 @@ void connections_forget(struct connections *c, uint32_t frontend)
     map_each(&c->sessions, of_frontend_add, &f);
     (void)pthread_mutex_unlock(&c->lock);
     for (size_t i = 0; i < f.n; i++)
-        connections_remove(c, f.ids[i]);
+        connections_gone(c, f.ids[i]);
     free(f.ids);
 }
 

@@ -28,9 +28,11 @@ MUST_CHECK struct err connections_add(struct connections *c, const struct connec
 /* The same without limits: of one that was there before this backend. */
 void connections_add_always(struct connections *c, struct connection_id id, account_id account,
                             struct ip peer);
-/* It has ended. One that is not counted is remembered for a while, so that it is not counted later:
- * its client has left while it was being logged in. */
+/* It is not logged in, but may be later. */
 void connections_remove(struct connections *c, struct connection_id id);
+/* Its client has left. That is remembered for a while, so that a log-in, or a look at what it sleeps
+ * with, which was under way then does not count it once more. */
+void connections_gone(struct connections *c, struct connection_id id);
 /* All of a frontend. */
 void connections_forget(struct connections *c, uint32_t frontend);
 uint32_t connections_of(struct connections *c, account_id account);

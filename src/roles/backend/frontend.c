@@ -48,8 +48,8 @@ static void frontend_retire(const struct frontend *f, struct str reason)
 static void clients_gone(const struct frontend *f, const Thurn__SessionUnwatch *m)
 {
     for (size_t i = 0; i < m->n_gone; i++)
-        connections_remove(logins_connections(f->b->logins),
-                           (struct connection_id){{m->gone[i]}, f->index});
+        connections_gone(logins_connections(f->b->logins),
+                         (struct connection_id){{m->gone[i]}, f->index});
 }
 
 static void frontend_frame(struct chan *c, struct frame *frame, void *arg)

@@ -15,7 +15,7 @@ static void session_free(void *arg)
     struct backend *b = s->b;
     s->kind->end(s);
     if (!s->kind->wake && s->account.v) /* of others the frontend says when the client has gone */
-        connections_remove(logins_connections(b->logins), session_connection(s));
+        connections_gone(logins_connections(b->logins), session_connection(s));
     list_remove(&s->link);
     b->n_sessions--;
     chan_free(s->chan);

@@ -295,13 +295,41 @@ static void a_client_that_left_while_it_logged_in_is_not_counted(void **state)
     static const struct connection_limits limits = {.account = 2};
     static const account_id alice = {2};
     struct connections *c = connections_new();
-    connections_remove(c, session(1));
+    connections_gone(c, session(1));
     assert_int_equal(connections_add(c, &limits, session(1), alice, v4(1)).code, E_OK);
     assert_int_equal(connections_of(c, alice), 0);
     for (uint64_t i = 0; i < 100000; i++)
-        connections_remove(c, session(i));
-    connections_remove(c, session(1)); /* twice is harmless */
+        connections_gone(c, session(i));
+    connections_gone(c, session(1)); /* twice is harmless */
     assert_int_equal(connections_of(c, alice), 0);
+    connections_free(c);
+}
+
+/* Several looks at what it slept with may have been under way. */
+static void a_sleeper_that_left_is_not_counted_by_late_looks_at_it(void **state)
+{
+    (void)state;
+    static const account_id alice = {2};
+    struct connections *c = connections_new();
+    connections_add_always(c, session(1), alice, v4(1));
+    connections_gone(c, session(1));
+    connections_add_always(c, session(1), alice, v4(1));
+    connections_add_always(c, session(1), alice, v4(1));
+    assert_int_equal(connections_of(c, alice), 0);
+    connections_free(c);
+}
+
+static void who_was_not_let_in_after_all_may_log_in_again(void **state)
+{
+    (void)state;
+    static const struct connection_limits limits = {.account = 2};
+    static const account_id alice = {2};
+    struct connections *c = connections_new();
+    assert_int_equal(connections_add(c, &limits, session(1), alice, v4(1)).code, E_OK);
+    connections_remove(c, session(1));
+    assert_int_equal(connections_of(c, alice), 0);
+    assert_int_equal(connections_add(c, &limits, session(1), alice, v4(1)).code, E_OK);
+    assert_int_equal(connections_of(c, alice), 1);
     connections_free(c);
 }
 
@@ -326,6 +354,8 @@ int main(void)
             a_session_that_slept_through_a_restart_counts_for_its_address_once_it_wakes),
         CASE(a_session_that_logs_in_again_counts_for_its_last_account),
         cmocka_unit_test(a_client_that_left_while_it_logged_in_is_not_counted),
+        cmocka_unit_test(a_sleeper_that_left_is_not_counted_by_late_looks_at_it),
+        cmocka_unit_test(who_was_not_let_in_after_all_may_log_in_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

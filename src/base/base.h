@@ -45,6 +45,7 @@
 #include "base/map.h"
 #include "base/clock.h"
 #include "base/wait_once.h"
+#include "base/step_back.h"
 #include "base/codec.h"
 #include "base/log.h"
 #include "base/unpack.h"

@@ -6,7 +6,6 @@
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #ifdef __has_feature
@@ -45,7 +44,8 @@ static const struct call_rule call_rules[] = {
     ARG_IS(SYS_prctl, 0, PR_SET_NAME),
     ARG_IS(SYS_prctl, 0, PR_GET_NAME),
     /* a thread may step back behind others, itself only */
-    ARGS(SYS_setpriority, IS(0, PRIO_PROCESS), IS(1, 0)),
+    ARG_IS(SYS_sched_getattr, 0, 0),
+    ARG_IS(SYS_sched_setattr, 0, 0),
     /* limits may be read, not set */
     ARG_IS(SYS_prlimit64, 2, 0),
     /* no datagrams: those can be addressed to any socket that has a path */

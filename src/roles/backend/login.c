@@ -3,7 +3,6 @@
 #include "roles/backend/login_cache.h"
 
 #include <sys/prctl.h>
-#include <sys/resource.h>
 
 enum {
     PER_LANE = 256, /* attempts from one address that wait for a thread */
@@ -95,7 +94,7 @@ static void *hashing_main(void *arg)
 {
     struct logins *l = arg;
     (void)prctl(PR_SET_NAME, "hashing");
-    (void)setpriority(PRIO_PROCESS, 0, NICE); /* this thread only; the mail goes first */
+    thread_step_back(NICE); /* the mail goes first */
     (void)pthread_mutex_lock(&l->lock);
     for (;;) {
         struct job *j = lane_pop(l);

@@ -139,7 +139,7 @@ static const int syscalls[] = {
     SYS_mkdir, SYS_mkdirat, SYS_openat, SYS_readahead, SYS_readlink, SYS_rename, SYS_renameat,
     SYS_renameat2, SYS_rmdir, SYS_stat, SYS_statfs, SYS_statx, SYS_sync_file_range, SYS_unlink,
     SYS_unlinkat,
-    SYS_accept4, SYS_getsockopt, SYS_setpriority,
+    SYS_accept4, SYS_getsockopt, SYS_sched_getattr, SYS_sched_setattr,
     -1,
 };
 /* clang-format on */

@@ -1,7 +1,6 @@
 #include "roles/backend/sched.h"
 
 #include <sys/prctl.h>
-#include <sys/resource.h>
 
 enum { SHARDS = 64, WORKERS_MIN = 2, WORKERS_MAX = 256 };
 enum { WAKING = 2 };      /* workers of a crew that are on their way at a time */
@@ -168,7 +167,7 @@ static void *worker_main(void *arg)
     struct sched *s = c->s;
     (void)prctl(PR_SET_NAME, c->heavy ? "heavy" : "worker");
     if (c->heavy) {
-        (void)setpriority(PRIO_PROCESS, 0, HEAVY_NICE); /* of this thread; not vital */
+        thread_step_back(HEAVY_NICE);
         store_commit_in_background();
     }
     struct meter meter = {.cpu = thread_cpu_us()};

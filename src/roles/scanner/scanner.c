@@ -308,9 +308,8 @@ static struct err scanner_prepare(struct role *r, struct buf *explain)
     struct scanner *s = mem_alloc(sizeof *s);
     s->role = r;
     r->self = s;
-    errno = 0;
-    if (r->index > 0 && nice(SCANNER_NICE) < 0 && errno) /* not vital */
-        log_info("scanner.nice", LF_ERR(err_sys("nice")));
+    if (r->index > 0)
+        thread_step_back(SCANNER_NICE);
     struct err e = set_limits(r->settings);
     if (e.code) {
         buf_put(explain, STR("the scanner cannot limit itself; check scanner_memory"));

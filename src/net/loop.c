@@ -1,7 +1,5 @@
 #include "net/loop.h"
 
-enum { SLOW_US = 200 }; /* of a turn, for what takes long */
-
 struct signal_watch {
     ev_signal ev;
     struct signal_watch *next;
@@ -30,13 +28,11 @@ void loop_with_time(struct loop *l, struct chore *c)
 
 static void loop_do_slow(struct loop *l)
 {
-    if (list_empty(&l->slow))
+    struct list *link = list_pop(&l->slow);
+    if (!link)
         return;
-    uint64_t until = clock_mono_us() + SLOW_US;
-    do {
-        struct chore *c = container_of(list_pop(&l->slow), struct chore, link);
-        c->fn(c);
-    } while (!list_empty(&l->slow) && clock_mono_us() < until);
+    struct chore *c = container_of(link, struct chore, link);
+    c->fn(c);
 }
 
 /* Chores that come up meanwhile wait for the next turn, so that I/O is not starved. */
@@ -55,8 +51,14 @@ static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int events)
     struct loop *l = w->data;
     loop_do_slow(l);
     loop_do_chores(l);
-    if (!list_empty(&l->chores) || !list_empty(&l->slow))
-        ev_async_send(ev, &l->wake);
+    if (list_empty(&l->chores) && list_empty(&l->slow))
+        ev_idle_stop(ev, &l->more);
+    else
+        ev_idle_start(ev, &l->more);
+}
+
+static void on_idle(struct ev_loop *ev, ev_idle *w, int events)
+{
 }
 
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
@@ -135,6 +137,7 @@ struct err loop_new(struct loop **out)
     ev_prepare_init(&l->turn, on_turn_end);
     l->turn.data = l;
     ev_prepare_start(ev, &l->turn);
+    ev_idle_init(&l->more, on_idle);
     *out = l;
     return OK;
 }
@@ -148,6 +151,7 @@ void loop_free(struct loop *l)
         ev_signal_stop(l->ev, &s->ev);
         free(s);
     }
+    ev_idle_stop(l->ev, &l->more);
     ev_prepare_stop(l->ev, &l->turn);
     ev_async_stop(l->ev, &l->wake);
     ev_loop_destroy(l->ev);

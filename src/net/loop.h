@@ -28,9 +28,10 @@ struct loop {
     struct ev_loop *ev;
     ev_async wake;
     ev_prepare turn;
+    ev_idle more;       /* active: the next turn has something to do, whatever comes */
     struct list chores; /* to be done when the turn ends */
     struct list pass;   /* of those, the ones being done now */
-    struct list slow;   /* to be done for a part of each turn */
+    struct list slow;   /* of these one is done in each turn */
     bool stop;
     uint8_t *scratch; /* LOOP_SCRATCH bytes into which everybody reads, never across callbacks */
     struct signal_watch *signals;
@@ -46,8 +47,8 @@ struct loop {
 bool loop_is_current(const struct loop *l);
 /* Does it when the loop's turn ends; on the loop's thread. A chore waits at most once. */
 void loop_at_turn_end(struct loop *l, struct chore *c);
-/* Does it at the end of this turn or of one to come: for what takes long, so that the turns stay
- * short. What waits is done in order, one in each turn at least. */
+/* Does it at the end of this turn or of one to come: for what takes long. What waits so is done in
+ * order, one in each turn: what comes in meanwhile has to wait for no more than that. */
 void loop_with_time(struct loop *l, struct chore *c);
 static inline void loop_forget(struct chore *c)
 {

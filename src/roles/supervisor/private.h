@@ -33,7 +33,7 @@ struct slot {
     uint64_t since_us;       /* when that began */
     uint64_t generation;     /* of the last one started */
     uint32_t restarts;
-    uint32_t failures;   /* deaths in a row soon after the start */
+    uint32_t failures;   /* deaths for which no time of life has made up */
     bool wanted_restart; /* asked for by the operator: no back-off */
     struct timer *timer; /* until the next start */
 };

@@ -5,7 +5,7 @@
 enum {
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MOST_MS = 30000,
-    STABLE_US = 60 * 1000000, /* who lived so long has not failed at its start */
+    AMENDS_US = 5 * 1000000, /* of life make up for one death */
     STOP_MS = 8000,
     STATE_ONLY = 1,
     EXIT_HOPELESS = 3, /* a role's word that trying again is of no use: roles/role.c */
@@ -199,10 +199,32 @@ static void process_hung_up(struct chan *c, struct err why, void *arg)
 
 /* ------------------------------------------------------------------------------ start and end */
 
-static void slot_start_later(struct slot *slot)
+static uint32_t pause_after(uint32_t failures)
 {
-    uint32_t ms = (uint32_t)BACKOFF_FIRST_MS << MIN(slot->failures, 10U);
-    timer_set(slot->timer, MIN(ms, (uint32_t)BACKOFF_MOST_MS));
+    return MIN((uint32_t)BACKOFF_FIRST_MS << MIN(failures, 10U), (uint32_t)BACKOFF_MOST_MS);
+}
+
+/* How long the successor of one that died has to wait, in milliseconds. Pauses are for those that
+ * cannot stay up: each death in short order makes the next pause longer. One that had served for a
+ * while costs its users no more than its start. */
+static uint32_t slot_pause(struct slot *slot, const struct process *p, uint64_t lived_us)
+{
+    slot->failures -= (uint32_t)MIN((uint64_t)slot->failures, lived_us / AMENDS_US);
+    if (slot->failures++ == 0)
+        return 0;
+    /* A scanner that had come up has died of a message. Others wait for its successor, and each
+     * such message costs its sender a delivery: no growing pauses. */
+    if (p->ready && slot->kind == THURN__ROLE_KIND__ROLE_SCANNER)
+        slot->failures = 0;
+    return pause_after(slot->failures);
+}
+
+static void slot_start_in(struct slot *slot, uint32_t ms)
+{
+    if (ms)
+        timer_set(slot->timer, ms);
+    else
+        slot_start(slot);
 }
 
 void slot_start(struct slot *slot)
@@ -226,8 +248,7 @@ void slot_start(struct slot *slot)
     if (e.code) {
         log_error("role.not-started", LF_C("of", slot_name(slot)), LF_ERR(e));
         free(p);
-        slot->failures++;
-        slot_start_later(slot);
+        slot_start_in(slot, pause_after(++slot->failures));
         return;
     }
     p->generation = ++slot->generation;
@@ -273,19 +294,9 @@ static void slot_vacant(struct slot *slot, const struct process *p, int status)
         return;
     }
     slot->restarts++;
-    if (clock_mono_us() - p->started_us > STABLE_US)
-        slot->failures = 0;
     bool clean = status == 0 || slot->wanted_restart;
     slot->wanted_restart = false;
-    if (clean || slot->failures++ == 0) {
-        slot_start(slot);
-        return;
-    }
-    /* A scanner that had come up has died of a message. Others wait for its successor, and each
-     * such message costs its sender a delivery: no growing pauses. */
-    if (p->ready && slot->kind == THURN__ROLE_KIND__ROLE_SCANNER)
-        slot->failures = 0;
-    slot_start_later(slot);
+    slot_start_in(slot, clean ? 0 : slot_pause(slot, p, clock_mono_us() - p->started_us));
 }
 
 static struct process *process_of_pid(struct supervisor *s, pid_t pid)

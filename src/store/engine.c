@@ -62,10 +62,10 @@ static struct err engine_start(struct engine *e, uint64_t cache_size, struct buf
     struct buf why CLEANUP(buf_free) = {0};
     struct err err = index_open(e->index_dir, cache_size, &e->index, &why);
     if (err.code) {
-        buf_printf(explain,
-                   "the index in %s cannot be opened (%.*s); move the folder away to have it made "
-                   "anew from the log",
-                   e->index_dir, STR_FMT(buf_str(&why)));
+        buf_printf(explain, "the index in %s cannot be opened (%.*s); %s", e->index_dir,
+                   STR_FMT(buf_str(&why)),
+                   err.code == E_IO ? "look after the disk, and leave the store as it is"
+                                    : "move the folder away to have it made anew from the log");
         return err;
     }
     TRY(log_replay(e, explain));

@@ -4,16 +4,46 @@
 
 static const struct str table_suffix = STR_INIT(".sst");
 
+enum { PIECE = 4096, PIECES = 16 }; /* what a disk reads at least, and what is copied at a time */
+
+/* Copies some of the n bytes at `at`; or none, if the disk cannot read them. */
+static struct err copy_piece(int in, int out, off_t at, size_t n, size_t *out_done)
+{
+    uint8_t bytes[PIECE * PIECES];
+    ssize_t got = pread(in, bytes, n, at);
+    if (got < 0 && errno != EIO)
+        return err_sys("reading the index");
+    *out_done = got < 0 ? 0 : (size_t)got;
+    return *out_done && pwrite(out, bytes, *out_done, at) != got ? err_sys("copying the index")
+                                                                 : OK;
+}
+
+/* All that can be read stands in the copy where it stood, the rest is zero: a table is of use
+ * without some of its blocks, but not without its end. E_CORRUPT: there is such a rest. */
+static struct err copy_bytes(int in, int out)
+{
+    struct stat st;
+    struct err result = OK;
+    if (fstat(in, &st) < 0 || ftruncate(out, st.st_size) < 0)
+        return err_sys("copying the index");
+    size_t n = PIECE * PIECES, done;
+    for (off_t at = 0; at < st.st_size; at += (off_t)done) {
+        TRY(copy_piece(in, out, at, n, &done));
+        bool none = done == 0;
+        if (none && n == PIECE) {
+            result = err_make(E_CORRUPT, "a part of it cannot be read");
+            done = PIECE;
+        }
+        n = none ? PIECE : PIECE * PIECES;
+    }
+    return result;
+}
+
 static struct err copy_file(const char *from, const char *to)
 {
-    uint8_t block[64 << 10];
     int in = open(from, O_RDONLY | O_CLOEXEC);
     int out = in < 0 ? -1 : open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    ssize_t n = out < 0 ? -1 : 1;
-    while (n > 0 && (n = read(in, block, sizeof block)) > 0)
-        if (write(out, block, (size_t)n) != n)
-            n = -1;
-    struct err err = n < 0 ? err_sys("copying the index") : OK;
+    struct err err = out < 0 ? err_sys("copying the index") : copy_bytes(in, out);
     if (out >= 0)
         close(out);
     if (in >= 0)
@@ -81,7 +111,8 @@ struct err home_copy_index(struct engine *e, struct buf *explain)
     e->index_copied = true;
     struct err err = copy_all(original, copy);
     if (err.code)
-        buf_printf(explain, "the index in %s cannot be copied: %s", original, strerror(err.sys));
+        buf_printf(explain, "the index in %s cannot be copied: %s", original,
+                   err.sys ? strerror(err.sys) : err.why);
     return err;
 }
 

@@ -88,6 +88,18 @@ void index_quiet(void)
     quiet = true;
 }
 
+/* RocksDB says it in words only: a disk that fails, or the data that is on it. */
+static struct err open_error(const char *error)
+{
+    static const int disk[] = {EIO, ENOSPC, EDQUOT, EROFS};
+    for (size_t i = 0; i < ARRAY_LEN(disk); i++) {
+        struct str said = str_c(error), sought = str_c(strerror(disk[i]));
+        if (str_find(said, sought, 0) < said.n)
+            return err_make(E_IO, "the disk fails under the index");
+    }
+    return err_make(E_CORRUPT, "the index cannot be opened");
+}
+
 struct err index_open(const char *path, uint64_t cache_size, struct index **out, struct buf *why)
 {
     struct index *ix = mem_alloc(sizeof *ix);
@@ -101,9 +113,10 @@ struct err index_open(const char *path, uint64_t cache_size, struct index **out,
     ix->db = rocksdb_open(ix->options, path, &error);
     if (error) {
         buf_put(why, str_c(error));
+        struct err e = open_error(error);
         rocksdb_free(error);
         index_free(ix);
-        return err_make(E_CORRUPT, "the index cannot be opened");
+        return e;
     }
     *out = ix;
     return OK;

@@ -102,6 +102,11 @@ static struct err read_header(struct engine *e, struct segment *s)
                          ? err_sys("looking at a log segment")
                          : disk_read(e->disk, fd, bytes, (size_t)MIN(s->size, sizeof bytes), 0);
     e->disk->close(e->disk, fd);
+    if (err.code == E_IO) { /* a bad place of the disk: as good as damaged */
+        log_error("store.segment.unreadable", LF_U64("segment", s->number), LF_ERR(err));
+        s->state = SEGMENT_DAMAGED;
+        return OK;
+    }
     TRY(err);
     if (s->size >= sizeof bytes &&
         segment_header_get(str_of(bytes, sizeof bytes), &s->header).code == E_OK)

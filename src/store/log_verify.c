@@ -15,6 +15,9 @@ static void report(struct verify *v, const struct segment *s, uint64_t offset, c
     v->found((account_id){0}, buf_str(&text), v->arg);
 }
 
+/* The walk ends there; each body behind it is looked at by its own place. */
+static const char unreadable[] = "the disk cannot read it";
+
 static struct err count_group(struct group *g, const struct log_position *end, void *arg)
 {
     struct verify *v = arg;
@@ -29,9 +32,9 @@ static struct err verify_groups(struct verify *v, const struct segment *s)
     struct walk w = {.check_bodies = true, .each = count_group, .arg = v};
     struct log_position at = {s->number, SEGMENT_HEADER, s->header.sequence};
     struct err err = segment_walk(v->e, s, &at, &w);
-    if (err.code != E_CORRUPT)
+    if (err.code != E_CORRUPT && err.code != E_IO)
         return err;
-    report(v, s, at.offset, err.why);
+    report(v, s, at.offset, err.code == E_IO ? unreadable : err.why);
     return OK;
 }
 
@@ -56,9 +59,9 @@ static struct err verify_big_body(struct verify *v, const struct segment *s)
         place.hash = body_short_hash(h.hash);
         err = engine_body_verify(v->e, &place);
     }
-    if (err.code != E_CORRUPT && err.code != E_INVALID)
+    if (err.code != E_CORRUPT && err.code != E_INVALID && err.code != E_IO)
         return err;
-    report(v, s, SEGMENT_HEADER, err.why);
+    report(v, s, SEGMENT_HEADER, err.code == E_IO ? unreadable : err.why);
     return OK;
 }
 

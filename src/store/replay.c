@@ -132,6 +132,10 @@ struct err segment_lost(struct engine *e, const struct segment *s, bool *out)
     TRY(reader_open(&r, e, s));
     struct err err = later_group(&r, SEGMENT_HEADER, 0, out);
     reader_close(&r);
+    if (err.code == E_IO) { /* it cannot be told: there may be one */
+        *out = true;
+        return OK;
+    }
     if (!err.code && !*out)
         err = index_segment_owned(e->index, s->number, out);
     return err;
@@ -172,9 +176,12 @@ static struct err replay_segment(struct engine *e, const struct segment *s, stru
     struct err err = segment_walk(e, s, at, &w);
     if (err.code)
         buf_printf(explain,
-                   "segment %08" PRIu64 " of the log is damaged at byte %" PRIu64 " (group %" PRIu64
-                   "): %s; restore the directory from a backup",
-                   s->number, at->offset, at->sequence + 1, err.why);
+                   "segment %08" PRIu64 " of the log is %s at byte %" PRIu64 " (group %" PRIu64
+                   "): %s; %s",
+                   s->number, err.code == E_IO ? "unreadable" : "damaged", at->offset,
+                   at->sequence + 1, err.code == E_IO ? strerror(err.sys) : err.why,
+                   err.code == E_IO ? "look after the disk, and leave the store as it is"
+                                    : "restore the directory from a backup");
     return err;
 }
 

@@ -80,7 +80,8 @@ static struct err open_index(struct salvage_source *s, const struct segments *al
     struct buf why CLEANUP(buf_free) = {0};
     struct applied applied;
     struct err err = home_copy_index(s->e, &why);
-    if (err.code && (err.code != E_IO || !s->e->index_copied)) {
+    bool some = s->e->index_copied && (err.code == E_IO || err.code == E_CORRUPT);
+    if (err.code && !some) {
         buf_put(explain, buf_str(&why));
         return err;
     }

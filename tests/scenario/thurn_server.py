@@ -93,6 +93,7 @@ class Thurn:
         self.dir.chmod(0o755)
         self.binary = binary or BINARY
         self.settings = dict(settings or {})
+        self.env = {}  # of the program, beside what the test has
         self._choose_ports()
         self.conf = self.dir / "thurn.conf"
         self.log = self.dir / "log"
@@ -140,7 +141,7 @@ class Thurn:
         return self
 
     def begin(self):
-        env = dict(os.environ)
+        env = {**os.environ, **self.env}
         env.setdefault("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1")
         env.setdefault("TSAN_OPTIONS", "ignore_noninstrumented_modules=1")
         env.pop("JOURNAL_STREAM", None)
@@ -199,7 +200,7 @@ class Thurn:
 
     def cli(self, *words, input=None, check=True, deadline=DEADLINE):
         done = subprocess.run([self.binary, "--config", self.conf, "--run-dir", self.dir / "run", *words],
-                              input=input,
+                              input=input, env={**os.environ, **self.env},
                               capture_output=True, text=True, timeout=deadline)
         if check and done.returncode:
             raise AssertionError(f"thurn {' '.join(map(str, words))}: {done.stderr}")

@@ -1,15 +1,17 @@
 #!/usr/bin/python3
-"""kill -9 of a random role, or of everything, at a random moment of LMTP, SMTP and IMAP load.
+"""kill -9 of a random role, or of everything, at a random moment of LMTP, SMTP and IMAP load; a role that
+hangs; a disk that fails.
 
 Afterwards every acknowledged message must be there exactly once, intact, under its UID, with the
 flags and in the mailbox that were acknowledged; a change that was not acknowledged may have been
 made or not, but never in parts. Clients in IDLE that were not cut off know all of it. A fault of the
-backend or a scanner cuts nobody off, and is nobody's temporary failure. A round counts
+backend or a scanner cuts nobody off, and is nobody's temporary failure; one of the disk may be that. A round counts
 only if a request was in flight at the kill. The same SEED repeats the same choices.
 """
 
 import argparse
 import collections
+import errno
 import os
 import pathlib
 import random
@@ -20,6 +22,7 @@ import time
 import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scenario"))
+from fault_disk import LIBRARY, FaultDisk  # noqa: E402
 from clients import Changes, Deliveries, Watcher  # noqa: E402
 from model import Account, Verifier, connect  # noqa: E402
 from thurn_server import Thurn, wait_for  # noqa: E402
@@ -27,7 +30,8 @@ from thurn_server import Thurn, wait_for  # noqa: E402
 # What was deleted is kept for some rounds only, and its space given back (a debug build permits that):
 # the store stays as large as its check has time for, and the faults meet this work too.
 SETTINGS = {"log_level": "info", "segment_size": '"4 MB"', "frontends": "2", "request_timeout": '"20 s"',
-            "history": '"30 s"', "rewrite_rate": '"256 MB"'}
+            "history": '"30 s"', "rewrite_rate": '"256 MB"', "hang_timeout": '"3 s"',
+            "scan_timeout": '"5 s"'}
 CHECK_EVERY = 25  # rounds, after which the store is checked
 CHECK_DEADLINE = 300  # seconds
 MESSAGES_MOST = 600  # above that the mailboxes are emptied
@@ -38,7 +42,9 @@ class House:
     """A server with its accounts and clients."""
 
     def __init__(self, seed):
-        self.thurn = Thurn(SETTINGS).start(accounts=False)
+        self.thurn = Thurn(SETTINGS)
+        self.disk = FaultDisk(self.thurn) if LIBRARY.exists() else None
+        self.thurn.start(accounts=False)
         self.thurn.cli("domain", "add", "example.test")
         t, accounts = self.thurn, [Account(f"user{n}") for n in range(6)]
         self.accounts = accounts
@@ -137,10 +143,56 @@ def hang(house, role, rng):
     return busy
 
 
+def hang_for_good(house, role, rng):
+    """Until the supervisor notices."""
+    before = [r for r in house.thurn.status() if r["role"] == role and r["pid"]]
+    victim = rng.choice(before)
+    busy = house.busy()
+    signal_all([victim["pid"]], signal.SIGSTOP)
+    house.thurn.wait_new(role, victim["generation"], victim["index"])
+    return busy
+
+
+def fail_once(house, call, rng):
+    """Or a few times, in a row."""
+    busy = house.busy()
+    fault = house.disk.fail(call, "/store/log/", rng.choice([errno.EIO, errno.ENOSPC]), rng.choice([1, 1, 2, 3]))
+    wait_for("the failure", fault.hits)
+    fault.heal()
+    return busy
+
+
+def fill(house, _, rng):
+    """For a while nothing can be added to the log."""
+    busy = house.busy()
+    faults = [house.disk.fail(call, "/store/log/", errno.ENOSPC) for call in ("write", "create")]
+    wait_for("the failure", faults[0].hits)
+    time.sleep(rng.random())
+    house.disk.heal()
+    return busy
+
+
+def break_disk(house, _, rng):
+    """For a while nothing becomes durable: the backend ends, as it cannot know what of the last group is,
+    and cannot start."""
+    busy = house.busy()
+    fault = house.disk.fail("sync", "/store/")
+    wait_for("the failure", fault.hits)
+    time.sleep(rng.random())
+    house.disk.heal()
+    return busy
+
+
 FAULTS = {"kill all": (kill, "all"), "kill supervisor": (kill, "supervisor"),
           "kill frontend": (kill, "frontend"), "kill backend": (kill, "backend"),
           "kill scanner": (kill, "scanner"), "restart backend": (restart, "backend"),
-          "hang backend": (hang, "backend"), "hang scanner": (hang, "scanner")}
+          "hang backend": (hang, "backend"), "hang scanner": (hang, "scanner"),
+          "stop frontend": (hang_for_good, "frontend"), "stop backend": (hang_for_good, "backend"),
+          "stop scanner": (hang_for_good, "scanner")}
+DISK = {"fail sync": (fail_once, "sync"), "fail write": (fail_once, "write"), "fill disk": (fill, "disk"),
+        "break disk": (break_disk, "disk")}
+if LIBRARY.exists():
+    FAULTS.update(DISK)
 
 
 def faults(rng):
@@ -158,6 +210,13 @@ def strike(house, name, rng):
     time.sleep(rng.random() * 0.2)
     wait_for("every role", lambda: all(r["ready"] for r in house.thurn.status()))
     return busy
+
+
+def make_amends(house, restarts):
+    """The backend serves until its deaths are made up for, lest the pauses before its starts add up from
+    round to round."""
+    wait_for("amends", lambda: (r := house.thurn.role("backend"))["ready"] and
+             r["seconds"] > 5 * (r["restarts"] - restarts))
 
 
 def join(clients, threads):
@@ -182,14 +241,18 @@ def attempt_round(house, name, rng):
         client.begin()
         threads[client].start()
     time.sleep(0.1 + rng.random() * 0.3)
+    restarts = house.thurn.role("backend")["restarts"]
     try:
         busy = strike(house, name, rng)
     finally:
         join(house.loads, threads)
         join(house.watchers, threads)  # afterwards: nothing changes when they compare
+    if name == "break disk":
+        make_amends(house, restarts)
     wrong = house.verify() + [w for watcher in house.watchers for w in watcher.wrong]
-    if FAULTS[name][1] in ("backend", "scanner"):
+    if FAULTS[name][1] in ("backend", "scanner") or name in DISK:
         wrong += [f"{c.name} was cut off" for c in clients if c.lost]
+    if FAULTS[name][1] in ("backend", "scanner"):
         wrong += [f"{c.name} was put off" for c in clients if c.refused]
     return busy, wrong
 

@@ -100,6 +100,7 @@ static void addr_flush(struct addr *p)
         Thurn__Address *a = addr_add(p, THURN__ADDRESS__KIND__MAILBOX);
         if (a) {
             a->name = addr_name(p, word ? 0 : p->at && !p->angle ? p->name_end : p->phrase.n);
+            a->name_text = mime_pb(mime_decoded(p->job, mime_str(a->name)));
             a->route = keep(p, &p->route);
             a->mailbox = keep(p, word ? &p->run : &p->mailbox);
             a->host = keep(p, &p->host);

@@ -68,18 +68,28 @@ static bool needs_unfolding(struct str s)
     return false;
 }
 
-struct str mime_unfold(struct mime_job *j, struct str value)
+struct str mime_unfold_in(struct arena *a, struct str value)
 {
     struct str s = str_trim(value);
     if (!needs_unfolding(s))
-        return s;
-    uint8_t *p = mime_job_alloc(j, s.n);
+        return s.n ? s : STR("");
+    uint8_t *p = arena_alloc(a, s.n);
+    if (!p)
+        return (struct str){0};
     size_t n = 0;
-    for (size_t i = 0; p && i < s.n; i++) {
+    for (size_t i = 0; i < s.n; i++) {
         uint8_t c = s.p[i];
         if (c == '\n' || (c == '\r' && i + 1 < s.n && s.p[i + 1] == '\n'))
             continue;
         p[n++] = c == '\r' || c == 0 ? ' ' : c;
     }
-    return str_trim(str_of(p, n));
+    s = str_trim(str_of(p, n));
+    return s.n ? s : STR("");
+}
+
+struct str mime_unfold(struct mime_job *j, struct str value)
+{
+    struct str s = mime_unfold_in(j->arena, value);
+    j->full = j->full || !s.p;
+    return s;
 }

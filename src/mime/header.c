@@ -155,10 +155,8 @@ static void put_date(struct mime_header *h, struct str value)
 static void put_subject(struct mime_header *h, struct str value)
 {
     struct str subject = mime_unfold(h->job, value);
-    struct str text = mime_decode_text(h->job, subject);
     h->envelope->subject = mime_pb(subject);
-    if (!str_eq(text, subject))
-        h->envelope->subject_text = mime_pb(text);
+    h->envelope->subject_text = mime_pb(mime_decoded(h->job, subject));
 }
 
 static void put_text(struct mime_header *h, const struct row *r, struct str value)

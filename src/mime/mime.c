@@ -5,6 +5,7 @@ const struct mime_limits mime_limits_default = {
     .parts = 10000,
     .fields = 5000,
     .header_bytes = 1024 * 1024,
+    .field_text = 256 * 1024,
     .addresses = 5000,
     .text = 8 * 1024 * 1024,
 };

@@ -21,8 +21,9 @@
  *
  * Envelope texts hold no CR, LF or NUL; other bytes are as they came.
  *
- * Text for search: of text parts, and of messages that are not taken apart (delivery reports). Of
- * HTML it is the decoded source with its tags; the preview leaves them out.
+ * Text for search: of text parts, of messages that are not taken apart (delivery reports), and of
+ * the headers of those that are, as far as they need decoding. Of HTML it is the decoded source
+ * with its tags; the preview leaves them out.
  */
 #ifndef THURN_MIME_H
 #define THURN_MIME_H
@@ -37,6 +38,7 @@ struct mime_limits {
     uint32_t parts;        /* in total; what follows the last one stays in its parent */
     uint32_t fields;       /* header fields of one header */
     uint32_t header_bytes; /* of one header; the rest counts as body */
+    uint32_t field_text;   /* bytes of decoded values of header fields */
     uint32_t addresses;    /* in one envelope */
     uint32_t text;         /* bytes of decoded text for search */
 };

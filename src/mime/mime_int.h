@@ -44,6 +44,7 @@ struct mime_job {
     uint32_t n_parts;
     struct mime_field_node *fields, *last_field;
     uint32_t n_fields;
+    uint32_t field_text;       /* bytes of the fields' decoded values */
     Thurn__Envelope *envelope; /* the message's own */
 };
 
@@ -81,8 +82,13 @@ bool mime_is_ascii(struct str s);
 bool mime_is_utf8(struct str s);
 /* Without line ends; NUL and lone CR become spaces; trimmed. */
 struct str mime_unfold(struct mime_job *j, struct str value);
-/* Encoded words decoded, controls made spaces; `s` itself if nothing changes. */
+struct str mime_unfold_in(struct arena *a, struct str value); /* p NULL: no room */
+/* Whether it holds what may be an encoded word (RFC 2047), or is not UTF-8. */
+bool mime_needs_decoding(struct str s);
+/* Encoded words decoded, controls in them made spaces; `s` itself if nothing changes. */
 struct str mime_decode_text(struct mime_job *j, struct str s);
+/* The same, but empty if nothing changes. */
+struct str mime_decoded(struct mime_job *j, struct str s);
 
 /* -------------------------------------------------------------------- tokens of a field's body */
 

@@ -252,6 +252,20 @@ static void frames_pop(struct walk *w, size_t keep, size_t end, uint64_t lines)
 
 /* -------------------------------------------------------------------------------------- header */
 
+/* What SEARCH compares instead of the value's bytes. */
+static struct str field_text(struct mime_job *j, struct str value)
+{
+    if (!mime_needs_decoding(value))
+        return (struct str){0};
+    struct str text = mime_decoded(j, mime_unfold(j, value));
+    if (text.n > j->limits->field_text - j->field_text) {
+        j->broken |= THURN__EMAIL__BROKEN__LIMIT_REACHED;
+        return (struct str){0};
+    }
+    j->field_text += (uint32_t)text.n;
+    return text;
+}
+
 static void add_field(struct mime_job *j, const struct mime_field *f, size_t offset)
 {
     struct mime_field_node *n = mime_job_alloc(j, sizeof *n);
@@ -261,6 +275,7 @@ static void add_field(struct mime_job *j, const struct mime_field *f, size_t off
     n->field.name = mime_pb(f->name);
     n->field.offset = (uint32_t)offset;
     n->field.length = (uint32_t)f->whole.n;
+    n->field.text = mime_pb(field_text(j, f->value));
     if (j->last_field)
         j->last_field->next = n;
     else

@@ -102,6 +102,26 @@ static void part_text(struct mime_job *j, Thurn__Part *p, struct buf *decoded, s
     p->text_length = (uint32_t)(text->n - from);
 }
 
+/* Of an embedded message, whose own part is `inner`: the values of its header that cannot be
+ * compared as they stand. */
+static void header_text(struct mime_job *j, Thurn__Part *p, const Thurn__Part *inner,
+                        struct buf *text)
+{
+    struct arena a CLEANUP(arena_free);
+    struct cur in = {.s = str_sub(j->msg, 0, inner->body_offset), .at = inner->header_offset};
+    struct mime_field f;
+    arena_init(&a, 8 * (size_t)j->limits->header_bytes);
+    p->text_offset = (uint32_t)text->n;
+    while (!text->bad && mime_field_next(&in, &f)) {
+        if (!mime_needs_decoding(f.value))
+            continue;
+        mime_put_utf8(text, mime_decode_words(mime_unfold_in(&a, f.value), &a));
+        buf_byte(text, '\n');
+        arena_clear(&a);
+    }
+    p->text_length = (uint32_t)text->n - p->text_offset;
+}
+
 /* -------------------------------------------------------------------------------------- preview */
 
 /* Adds a byte of readable text; white space is brought together. */
@@ -252,6 +272,8 @@ void mime_texts(struct mime_job *j, struct buf *text, Thurn__Email *email)
     for (struct mime_node *n = j->first; n; n = n->next) {
         if (has_text(&n->part))
             part_text(j, &n->part, &decoded, text);
+        if (n->part.message && n->next)
+            header_text(j, &n->part, &n->next->part, text);
         email->has_attachment = email->has_attachment || is_attachment(n);
     }
     if (text->bad)

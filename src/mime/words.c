@@ -104,9 +104,14 @@ static void decode_words(struct words *w, struct str s)
     put_plain(w, rest);
 }
 
+bool mime_needs_decoding(struct str s)
+{
+    return str_find(s, STR("=?"), 0) < s.n || !mime_is_utf8(s);
+}
+
 struct str mime_decode_words(struct str s, struct arena *a)
 {
-    if (str_find(s, STR("=?"), 0) == s.n && mime_is_utf8(s))
+    if (!mime_needs_decoding(s))
         return s;
     struct buf out CLEANUP(buf_free) = {0};
     struct words w = {.out = &out};
@@ -125,4 +130,10 @@ struct str mime_decode_text(struct mime_job *j, struct str s)
     if (decoded.p == NULL)
         j->full = true;
     return decoded;
+}
+
+struct str mime_decoded(struct mime_job *j, struct str s)
+{
+    struct str decoded = mime_decode_text(j, s);
+    return str_eq(decoded, s) ? (struct str){0} : decoded;
 }

@@ -35,7 +35,7 @@ static void text_address(struct listing_text *t, const Thurn__Address *a)
         text_put(t, row_bytes(a->mailbox));
         return;
     }
-    text_put(t, row_bytes(a->name));
+    text_put(t, row_bytes(a->name_text.len ? a->name_text : a->name));
     text_put(t, STR(" <"));
     text_put(t, row_bytes(a->mailbox));
     text_put(t, STR("@"));

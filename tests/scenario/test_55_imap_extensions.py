@@ -432,13 +432,19 @@ def test_a_compression_bomb_costs_its_sender_only(thurn):
 
 def test_search_in_other_charsets(thurn):
     thurn.deliver("Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe_aus_=C5=81=C3=B3d=C5=BA?=\r\n"
+                  "From: =?iso-8859-1?Q?J=FCrgen?= =?utf-8?B?IE3DvGxsZXI=?= <j@example.org>\r\n"
+                  "To: =?utf-8?Q?Zo=C3=AB?= <zoe@example.org>, plain@example.org\r\n"
+                  "Cc: kollegen@example.org (=?utf-8?Q?B=C3=BCro?=)\r\nComments: =?utf-8?Q?=C3=84rger?=\r\n"
                   "Content-Type: text/plain; charset=utf-8\r\n\r\nПривет, こんにちは\r\n".encode())
     fill(thurn, 1)
     c = session(thurn)
     for charset, key, text in (("ISO-8859-1", b"SUBJECT", "grüße"), ("ISO-8859-2", b"SUBJECT", "łódź"),
                                ("KOI8-R", b"BODY", "привет"), ("windows-1251", b"TEXT", "ПРИВЕТ"),
                                ("Shift_JIS", b"BODY", "こんにちは"), ("ISO-2022-JP", b"BODY", "こんに"),
-                               ("UTF-8", b"HEADER Subject", "aus łó")):
+                               ("UTF-8", b"HEADER Subject", "aus łó"), ("UTF-8", b"FROM", "jürgen müller <j@"),
+                               ("ISO-8859-1", b"TO", "zoë"), ("UTF-8", b"CC", "büro"),
+                               ("UTF-8", b"HEADER Comments", "ärger"), ("UTF-8", b"HEADER From", "müller"),
+                               ("ISO-8859-1", b"TEXT", "Jürgen Müller")):
         raw = text.encode(charset)
         c.send(b"x SEARCH CHARSET %s %s {%d+}\r\n%s UNSEEN\r\n" % (charset.encode(), key, len(raw), raw))
         assert c.until(b"x ") == [b"* SEARCH 1\r\n", b"x OK Completed\r\n"], charset

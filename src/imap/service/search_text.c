@@ -25,9 +25,9 @@ bool term_in_date(const struct term *t, int64_t time, int32_t zone)
 static bool in_address(struct finder *f, const struct needle *needle, const Thurn__Address *a)
 {
     finder_begin(f, needle);
-    finder_feed(f, pb_str(a->kind == THURN__ADDRESS__KIND__MAILBOX ? a->name : a->mailbox));
     if (a->kind != THURN__ADDRESS__KIND__MAILBOX)
-        return f->found;
+        return finder_feed(f, pb_str(a->mailbox));
+    finder_feed(f, pb_str(a->name_text.len ? a->name_text : a->name));
     finder_feed(f, STR(" <"));
     finder_feed(f, pb_str(a->mailbox));
     finder_feed(f, STR("@"));
@@ -150,6 +150,12 @@ static bool in_head_field(struct candidate *c, const struct term *t)
     return false;
 }
 
+static bool in_field_text(struct candidate *c, const struct needle *needle,
+                          const Thurn__HeaderField *f)
+{
+    return f->text.len && finder_in(c->finder, needle, pb_str(f->text));
+}
+
 static bool in_field(struct candidate *c, const struct term *t)
 {
     if (in_head_field(c, t))
@@ -159,11 +165,11 @@ static bool in_field(struct candidate *c, const struct term *t)
         const Thurn__HeaderField *f = r->fields[i];
         uint64_t end = (uint64_t)f->offset + f->length;
         uint64_t value = MIN((uint64_t)f->offset + f->name.len + 1, end);
-        if (str_ieq(pb_str(f->name), t->name) && in_original(c, &t->needle, value, end, true))
+        if (str_ieq(pb_str(f->name), t->name) &&
+            (in_original(c, &t->needle, value, end, true) || in_field_text(c, &t->needle, f)))
             return true;
     }
-    return str_ieq(t->name, STR("subject")) && r->envelope && t->needle.folded.n &&
-           in_subject(c->finder, &t->needle, r->envelope);
+    return false;
 }
 
 /* ------------------------------------------------------------------------------------ BODY, TEXT
@@ -207,8 +213,12 @@ static bool in_header(struct candidate *c, const struct needle *needle)
 {
     const Thurn__Email *r = c->record;
     uint64_t body = c->email->head_size + (r->n_parts ? r->parts[0]->body_offset : 0);
-    return in_content(c, needle, 0, MIN(body, c->email->size), true) ||
-           (r->envelope && in_subject(c->finder, needle, r->envelope));
+    if (in_content(c, needle, 0, MIN(body, c->email->size), true))
+        return true;
+    for (size_t i = 0; i < r->n_fields; i++)
+        if (in_field_text(c, needle, r->fields[i]))
+            return true;
+    return false;
 }
 
 bool term_in_content(const struct term *t, struct candidate *c)

@@ -23,8 +23,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct cur in = cur_of(str_of(data, size));
     uint8_t mode = cur_byte(&in);
     struct str message = cur_rest(&in);
-    static const struct mime_limits tight = {
-        .depth = 3, .parts = 5, .fields = 4, .header_bytes = 100, .addresses = 3, .text = 20};
+    static const struct mime_limits tight = {.depth = 3,
+                                             .parts = 5,
+                                             .fields = 4,
+                                             .header_bytes = 100,
+                                             .field_text = 10,
+                                             .addresses = 3,
+                                             .text = 20};
     parse(message, mode & 1 ? &tight : &mime_limits_default, 64 << 20);
     if (mode & 2)
         parse(message, &mime_limits_default, (size_t)mode * 64);

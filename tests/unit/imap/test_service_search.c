@@ -66,18 +66,21 @@ static struct client *house(struct rig *r)
                    "Date: Mon, 7 Feb 1994 23:52:25 -0800\r\nX-Long: one\r\n two\r\n\r\n"
                    "Plain body with needle inside\r\n"),
                S);
-    ask_append(c, "INBOX",
-               STR("From: x@y\r\nCc: c@c\r\nBcc: hidden@z\r\nSubject: second\r\n"
-                   "Date: Tue, 8 Feb 1994 00:52:25 +0100\r\n"
-                   "Content-Type: text/plain; charset=utf-8\r\n"
-                   "Content-Transfer-Encoding: base64\r\n\r\n"
-                   "w4RwZmVsIHVuZCBTVFJBU1NFCg==\r\n"), /* "Aepfel und STRASSE" with umlaut */
-               F);
-    ask_append(c, "INBOX",
-               STR("Subject: third\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
-                   "Content-Type: message/rfc822\r\n\r\nSubject: innermost\r\n\r\ndeep text\r\n"
-                   "--b--\r\n"),
-               S | D);
+    ask_append(
+        c, "INBOX",
+        STR("From: =?iso-8859-1?q?J=F6rg?= <x@y>\r\nCc: c@c\r\nBcc: hidden@z\r\nSubject: second\r\n"
+            "Date: Tue, 8 Feb 1994 00:52:25 +0100\r\n"
+            "Content-Type: text/plain; charset=utf-8\r\n"
+            "Content-Transfer-Encoding: base64\r\n\r\n"
+            "w4RwZmVsIHVuZCBTVFJBU1NFCg==\r\n"), /* "Aepfel und STRASSE" with umlaut */
+        F);
+    ask_append(
+        c, "INBOX",
+        STR("Subject: third\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+            "Content-Type: message/rfc822\r\n\r\nSubject: innermost =?utf-8?q?=C3=A9?=\r\n\r\n"
+            "deep text\r\n"
+            "--b--\r\n"),
+        S | D);
     client_said(c);
     return c;
 }
@@ -87,6 +90,8 @@ static void texts_are_found_where_they_stand(void **state)
     struct client *c = house(*state);
     one_text(c, OP(FROM), "", "foobar", "n[1] ok");
     one_text(c, OP(FROM), "", "fred FOOBAR <foobar@blurdy", "n[1] ok");
+    one_text(c, OP(FROM), "", "J\303\226RG <x", "n[2] ok"); /* what people see */
+    one_text(c, OP(FROM), "", "iso-8859", "ok");
     one_text(c, OP(TO), "", "bob", "n[1] ok");
     one_text(c, OP(CC), "", "C@C", "n[2] ok");
     one_text(c, OP(BCC), "", "hidden", "n[2] ok");
@@ -99,12 +104,18 @@ static void texts_are_found_where_they_stand(void **state)
     one_text(c, OP(HEADER), "Date", "+0100", "n[2] ok");
     one_text(c, OP(HEADER), "Subject", "WIEN", "n[1] ok");
     one_text(c, OP(HEADER), "Subjec", "WIEN", "ok");
+    one_text(c, OP(HEADER), "Subject", "gr\303\274\303\237e", "n[1] ok");
+    one_text(c, OP(HEADER), "from", "j\303\266rg", "n[2] ok");
+    one_text(c, OP(HEADER), "from", "=?ISO-8859-1?q?", "n[2] ok"); /* and what stands there */
     one_text(c, OP(BODY), "", "NEEDLE", "n[1] ok");
     one_text(c, OP(BODY), "", "\303\244pfel", "n[2] ok");
     one_text(c, OP(BODY), "", "stra\303\237e", "n[2] ok");
     one_text(c, OP(BODY), "", "deep", "n[3] ok");
     one_text(c, OP(BODY), "", "innermost", "n[3] ok");
+    one_text(c, OP(BODY), "", "innermost \303\251", "n[3] ok");
     one_text(c, OP(BODY), "", "third", "ok");
+    one_text(c, OP(BODY), "", "j\303\266rg", "ok");
+    one_text(c, OP(TEXT), "", "j\303\266rg", "n[2] ok");
     one_text(c, OP(TEXT), "", "third", "n[3] ok");
     one_text(c, OP(TEXT), "", "needle", "n[1] ok");
     one_text(c, OP(TEXT), "", "", "n[1 2 3] ok");
@@ -127,9 +138,9 @@ static void flags_dates_and_sizes_select(void **state)
         {OP(FLAG), 0, 32, "n[1 2 3] ok"},
         {OP(NEW), 0, 0, "n[2] ok"},
         {OP(OLD), 0, 0, "ok"},
-        {OP(LARGER), 0, 209, "n[1] ok"},
+        {OP(LARGER), 0, 223, "n[2] ok"},
         {OP(LARGER), 0, 10, "n[1 2 3] ok"},
-        {OP(SMALLER), 0, 139, "n[3] ok"},
+        {OP(SMALLER), 0, 158, "n[3] ok"},
         {OP(BEFORE), 11574, 0, "ok"}, /* 1,000,000,000 s is in day 11574 */
         {OP(BEFORE), 11575, 0, "n[1 2 3] ok"},
         {OP(ON), 11574, 0, "n[1 2 3] ok"},

@@ -166,6 +166,37 @@ static void eight_bit_headers_are_noted_unless_utf8(void **state)
     assert_false(is_broken(&q, THURN__EMAIL__BROKEN__HEADER_8BIT));
 }
 
+static void fields_that_need_decoding_have_their_text(void **state)
+{
+    PARSED(p, "From: =?utf-8?q?J=C3=B6rg?=\n =?utf-8?b?w6k=?= <j@x>\nTo: plain <p@x>\n"
+              "X-Raw: caf\xe9\nX-Utf8: caf\xc3\xa9\nX-None: a=?b\n\n");
+    static const char *const texts[] = {"J\xc3\xb6rg\xc3\xa9 <j@x>", "", "caf\xc3\xa9", "", ""};
+    assert_int_equal(p.email->n_fields, ARRAY_LEN(texts));
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        assert_pb(p.email->fields[i]->text, texts[i]);
+    assert_pb(p.email->envelope->from[0]->name_text, "J\xc3\xb6rg\xc3\xa9");
+    assert_pb(p.email->envelope->to[0]->name_text, "");
+    struct mime_limits limits = mime_limits_default;
+    limits.field_text = 10;
+    struct parsed q CLEANUP(parsed_free) = {0};
+    parse_within(&q, STR("A: =?utf-8?q?1234567?=\nB: =?utf-8?q?890?=\nC: =?utf-8?q?x?=\n\n"),
+                 &limits);
+    assert_pb(q.email->fields[1]->text, "890");
+    assert_pb(q.email->fields[2]->text, ""); /* no more room */
+    assert_true(is_broken(&q, THURN__EMAIL__BROKEN__LIMIT_REACHED));
+}
+
+static void the_header_of_an_embedded_message_can_be_searched(void **state)
+{
+    PARSED(p, "Content-Type: message/rfc822\n\nSubject: =?utf-8?q?=C3=A9?=\nX-A: plain\n"
+              "From: =?utf-8?q?=C3=B6?= <a@b>\n\nbody\n");
+    const Thurn__Part *message = p.email->parts[0];
+    assert_true(message->message);
+    assert_slice(str_sub(p.result.text, message->text_offset,
+                         (size_t)message->text_offset + message->text_length),
+                 "\xc3\xa9\n\xc3\xb6 <a@b>\n");
+}
+
 /* ---------------------------------------------------------------------------------------- limits
  */
 
@@ -219,7 +250,8 @@ static void a_gigantic_header_is_cut_and_the_rest_is_body(void **state)
 
 static void fields_and_addresses_beyond_the_limit_are_left_out(void **state)
 {
-    const struct mime_limits limits = {10, 10, 2, 1000, 2, 1000};
+    const struct mime_limits limits = {
+        .depth = 10, .parts = 10, .fields = 2, .header_bytes = 1000, .addresses = 2, .text = 1000};
     struct parsed p CLEANUP(parsed_free) = {0};
     parse_within(&p, STR("To: a@b, g: c@d, e@f;\nX: 1\nY: 2\n\nbody"), &limits);
     assert_int_equal(p.email->n_fields, 2);
@@ -285,6 +317,8 @@ int main(void)
         cmocka_unit_test(nul_bytes_stay_and_are_noted),
         cmocka_unit_test(lines_that_are_no_fields_are_skipped_in_a_header),
         cmocka_unit_test(text_without_any_header_is_a_body),
+        cmocka_unit_test(fields_that_need_decoding_have_their_text),
+        cmocka_unit_test(the_header_of_an_embedded_message_can_be_searched),
         cmocka_unit_test(eight_bit_headers_are_noted_unless_utf8),
         cmocka_unit_test(ten_thousand_levels_of_multiparts_are_flat_below_the_limit),
         cmocka_unit_test(ten_thousand_levels_of_messages_are_flat_below_the_limit),

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { RULES = 16, PATH = 96 };
@@ -22,7 +23,7 @@ enum call { NO_CALL, SYNC, READ, WRITE, CUT, CREATE, LINK };
 /* As struct.pack("<iiqqqq96s") writes it. */
 struct rule {
     int32_t call;          /* NO_CALL: the rule is not in use; written last */
-    int32_t error;         /* errno */
+    int32_t error;         /* errno; 0: it waits until the rule is taken back, and works */
     _Atomic int64_t times; /* it fails so often still; below zero: always */
     _Atomic int64_t hits;  /* it has failed so often */
     int64_t from, to;      /* of reads: only those that touch these bytes */
@@ -56,6 +57,13 @@ static int is_due(struct rule *r)
     return left != 0;
 }
 
+static void stand_still(const struct rule *r)
+{
+    const struct timespec moment = {.tv_nsec = 5000000};
+    while (atomic_load(&r->times) != 0)
+        (void)nanosleep(&moment, NULL);
+}
+
 /* Whether the call fails; errno says how. */
 static int fails(enum call call, const char *path, int64_t from, int64_t to)
 {
@@ -64,6 +72,10 @@ static int fails(enum call call, const char *path, int64_t from, int64_t to)
         if (!matches(r, call, from, to) || !strstr(path, r->path) || !is_due(r))
             continue;
         (void)atomic_fetch_add(&r->hits, 1);
+        if (!r->error) {
+            stand_still(r);
+            continue;
+        }
         errno = r->error;
         return 1;
     }

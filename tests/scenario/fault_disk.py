@@ -36,7 +36,8 @@ class FaultDisk:
 
     def fail(self, call, path, error=errno.EIO, times=-1, first=0, last=1 << 62):
         """From now on this call fails, on files whose names contain `path`: so many times, or until it
-        is healed. Reads only where they touch the bytes from first to last."""
+        is healed. Reads only where they touch the bytes from first to last. With error 0 it does not
+        fail, but stands still until it is healed."""
         at = self.used % RULES * SIZE
         self.used += 1
         struct.pack_into("<i", self.map, at, 0)

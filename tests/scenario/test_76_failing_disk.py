@@ -3,6 +3,7 @@ refused comes back, and everybody else is served on."""
 
 import errno
 import threading
+import time
 
 import pytest
 
@@ -105,6 +106,27 @@ def test_a_log_that_takes_nothing_for_a_while_costs_a_pause(disk):
     assert c.noop()[0] == "OK"  # connected all the time
     c.logout()
     in_order(disk, kept + [SMALL % 1])
+
+
+def test_while_the_disk_stands_still_mail_is_read_and_no_process_is_taken_for_one_that_hangs(make_thurn):
+    t = make_thurn({"hang_timeout": '"1 s"'}, start=False)
+    t.disk = FaultDisk(t)
+    t.start()
+    backend = t.pid_of("backend")
+    assert t.deliver(SMALL % 0)[0][0] == 250
+    fault = t.disk.fail("sync", "/store/log/", error=0)
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(t.deliver(SMALL % 1)[0][0]))
+    waiting.start()
+    wait_for("the sync", fault.hits)
+    end = time.monotonic() + 2.5  # more than a process that hangs is given
+    while time.monotonic() < end:
+        assert inbox(t) == [SMALL % 0]
+    assert answers == []
+    fault.heal()
+    waiting.join()
+    assert answers == [250] and t.pid_of("backend") == backend
+    in_order(t, [SMALL % 0, SMALL % 1])
 
 
 def test_a_full_disk_in_the_midst_of_a_group(disk):

@@ -22,7 +22,7 @@ static void is_understood(const Thurn__Configuration *c)
     check(c->frontends >= 1 && c->frontends <= 64);
     check(s->message_size_limit >= 1024 && s->message_size_limit <= 1U << 30);
     check(s->log_level <= LOG_ERROR && s->recipient_separator.len <= 1);
-    check(s->scan_timeout > 0 && s->login_delay_max <= 30000);
+    check(s->scan_timeout > 0 && s->login_delay_max <= 30000 && s->hang_timeout <= 86400000);
     are_networks(s->cleartext_login_from, s->n_cleartext_login_from);
     are_networks(s->shared_addresses, s->n_shared_addresses);
     for (size_t i = 0; i < c->n_listen; i++)

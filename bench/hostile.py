@@ -42,7 +42,7 @@ import attacks  # noqa: E402
 import turns  # noqa: E402
 
 PAUSE = 0.01
-BEGIN = 20.0  # seconds within which an attack is under way
+BEGIN = 60.0  # seconds within which an attack is under way
 SETTLE = 0.2  # until it has its effect, or what it left behind is done
 fork = multiprocessing.get_context("fork")
 

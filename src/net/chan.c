@@ -20,8 +20,8 @@ struct chan {
     ev_io readable, writable;
     struct chore turn_end; /* on the loop's thread */
     struct chore slow;     /* receives, when there is time */
-    bool bulk;             /* the last time brought much */
-    struct chore kick;     /* from other threads */
+    bool slowly; /* next time when there is time: the last one brought much, or others hurry */
+    struct chore kick; /* from other threads */
 
     struct frame_parser parser;
     struct buf rest; /* received but not parsed, while held */
@@ -206,7 +206,7 @@ static struct err chan_receive(struct chan *c)
         return errno == ECONNRESET ? err_make(E_CLOSED, "the other side is gone")
                                    : err_sys("recvmsg");
     }
-    c->bulk = got >= CHAN_BULK;
+    c->slowly = got >= CHAN_BULK;
     TRY(chan_keep_fds(c, &msg));
     if (got == 0)
         return err_make(E_CLOSED, "the other side is gone");
@@ -228,7 +228,7 @@ static void chan_read(struct chan *c)
 static void on_readable(struct ev_loop *ev, ev_io *w, int events)
 {
     struct chan *c = w->data;
-    if (!c->bulk) {
+    if (!c->slowly) {
         chan_read(c);
         return;
     }
@@ -477,6 +477,11 @@ void chan_hold(struct chan *c, bool held)
     ev_io_start(c->loop->ev, &c->readable);
     if (c->rest.n)
         loop_at_turn_end(c->loop, &c->turn_end);
+}
+
+void chan_no_hurry(struct chan *c)
+{
+    c->slowly = true;
 }
 
 struct err chan_pair(int fds[2])

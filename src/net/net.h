@@ -238,6 +238,8 @@ size_t chan_backlog(const struct chan *c);
 void chan_set_state(struct chan *c, uint32_t state);
 /* While held, nothing is read: the sender feels it. */
 void chan_hold(struct chan *c, bool held);
+/* What comes next is received when there is time for it: others may be in more of a hurry. */
+void chan_no_hurry(struct chan *c);
 /* A socket pair for a channel, close-on-exec, non-blocking. */
 MUST_CHECK struct err chan_pair(int fds[2]);
 

@@ -297,6 +297,8 @@ void session_open(struct backend *b, uint32_t frontend, const Thurn__SessionOpen
     list_append(&b->sessions, &s->link);
     b->n_sessions++;
     kind->begin(s);
-    if (m->resume.len && kind->wake)
+    if (m->resume.len && kind->wake) {
+        chan_no_hurry(s->chan); /* one change can bring very many */
         kind->wake(s, pb_str(m->resume));
+    }
 }

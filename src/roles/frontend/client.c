@@ -147,7 +147,9 @@ void client_repeat(struct client *c)
 void client_wake(struct client *c)
 {
     client_enter(c);
+    c->woken = true;
     c->ops->woken(c);
+    c->woken = false;
     client_leave(c);
 }
 
@@ -301,7 +303,10 @@ static struct err client_open_channel(struct client *c)
         (void)close(fds[0]);
         return e;
     }
-    return chan_new(c->fe->role->loop, fds[0], &spec, &c->chan);
+    TRY(chan_new(c->fe->role->loop, fds[0], &spec, &c->chan));
+    if (c->woken)
+        chan_no_hurry(c->chan);
+    return OK;
 }
 
 static struct err client_send(struct client *c, uint16_t type, const ProtobufCMessage *m,

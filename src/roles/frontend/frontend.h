@@ -171,6 +171,7 @@ struct client {
     bool ending;    /* nothing more is read; what is written is still sent */
     bool finished;  /* the connection has been told so */
     bool announced; /* a backend knows of the session */
+    bool woken;     /* it asks because it was poked, not because its client wants something */
 };
 
 /* Takes over the descriptor. */

@@ -10,7 +10,7 @@
 enum {
     WATCHES_AT_ONCE = 128, /* in one frame of at most 256 KB */
     UNWATCHES_AT_ONCE = 2048,
-    CLIENTS_AT_ONCE = 64, /* that go on in one turn */
+    CLIENTS_AT_ONCE = 4, /* that go on in one turn: others are not to wait for them */
 };
 
 struct waiting {

@@ -5,6 +5,7 @@ that no row of the measurement is about an attacker that does nothing. It runs u
 If the server sends it away it begins anew; the attacks on which it is meant to say so.
 """
 
+import base64
 import contextlib
 import itertools
 import random
@@ -313,15 +314,26 @@ def sends_ten_bombs_at_once(thurn, did):
     at_once(10, lambda: sends_bombs(thurn, did))
 
 
-@attack()
-def sends_bombs_to_many(thurn, did):
-    """From one address by SMTP, to twenty accounts in turn."""
+def bombs_to_many(thurn, did, port, login=None):
     def work():
-        r = mailer(thurn, thurn.smtp_port, b"EHLO x")
+        r = mailer(thurn, port, b"EHLO x")
+        assert not login or r.smtp(b"AUTH PLAIN " + base64.b64encode(login))[0] == 235
         while True:
             mail(r, random.choice(MANY_ACCOUNTS), BOMB)
             did()
     at_once(10, work)
+
+
+@attack()
+def sends_bombs_to_many(thurn, did):
+    """To twenty accounts in turn. From one address, but one of this machine's own, which is no budget."""
+    bombs_to_many(thurn, did, thurn.smtp_port)
+
+
+@attack()
+def sends_bombs_as_a_user(thurn, did):
+    """The same by submission: the user who sends them pays for all of them."""
+    bombs_to_many(thurn, did, thurn.submission_port, b"\0mallory@example.test\0secret")
 
 
 @attack()

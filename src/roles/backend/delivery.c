@@ -191,7 +191,7 @@ static struct err target_make(struct delivery *d, size_t recipient, account_id a
     if (!t || d->n_targets == DELIVERY_TARGETS)
         return err_make(E_LIMIT, "the recipients lead to too many accounts");
     *t = (struct delivery_target){
-        .writer = {.write = target_write, .job.heavy = d->job.heavy},
+        .writer = {.write = target_write, .job = {.heavy = d->job.heavy, .cause = d->job.cause}},
         .d = d,
         .to = {account, recipient, str_dup(&d->arena, address), str_dup(&d->arena, detail)},
         .status = RPC_STATUS(THURN__CODE__TEMPORARY, "not tried")};
@@ -292,6 +292,17 @@ static void delivery_scanned(struct scan_job *j)
 
 /* -- the beginning -- */
 
+/* Who pays for a delivery beside its recipients: the user that sends it, or the address that it
+ * comes from; not an address that many send from, nor the server that speaks LMTP. */
+static uint64_t delivery_cause(const struct lmtp_session *l)
+{
+    if (l->logged_in)
+        return l->s.account.v;
+    if (l->s.kind == &session_lmtp || logins_is_shared(l->s.b->logins, l->s.peer))
+        return 0;
+    return fair_address(l->s.peer);
+}
+
 /* Fills in what the service half wants to know. */
 static void delivery_describe(struct delivery *d)
 {
@@ -305,8 +316,11 @@ static void delivery_describe(struct delivery *d)
                                  .tls = d->l->s.tls,
                                  .authenticated = d->l->logged_in,
                                  .now = clock_wall_s()};
-    d->job = (struct job){.run = delivery_fan_out, .account = d->recipients[0].account};
-    d->scan.account = d->recipients[0].account;
+    d->job = (struct job){.run = delivery_fan_out,
+                          .account = d->recipients[0].account,
+                          .cause = delivery_cause(d->l)};
+    d->scan.account = d->job.account;
+    d->scan.cause = d->job.cause;
     d->scan.message = d->bytes.bytes;
     d->scan.fd = d->f->fd;
     d->scan.trace = pb_str(d->request->trace);

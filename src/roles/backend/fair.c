@@ -3,11 +3,11 @@
 /* -- what was used -- */
 
 enum { SETS = 1024, WAYS = 4 };
+#define IS_ADDRESS (UINT64_C(1) << 63) /* no account has such an id */
 
 /* Paid off at `paid`; free if that has passed. */
 struct debt {
-    account_id account;
-    uint64_t paid;
+    uint64_t payer, paid;
 };
 
 struct fair_budget {
@@ -28,12 +28,18 @@ void fair_budget_free(struct fair_budget *b)
     free(b);
 }
 
-/* The account's debt; without any, the place for it: that of the smallest. With the lock. */
-static struct debt *debt_of(struct fair_budget *b, account_id account)
+uint64_t fair_address(struct ip ip)
 {
-    struct debt *set = b->sets[account.v % SETS], *smallest = set;
+    struct str network = str_of(ip.b, MIN(ip.n, (uint8_t)8));
+    return IS_ADDRESS | map_hash(network);
+}
+
+/* The payer's debt; without any, the place for it: that of the smallest. With the lock. */
+static struct debt *debt_of(struct fair_budget *b, uint64_t payer)
+{
+    struct debt *set = b->sets[payer % SETS], *smallest = set;
     for (size_t i = 0; i < WAYS; i++) {
-        if (set[i].account.v == account.v)
+        if (set[i].payer == payer)
             return &set[i];
         if (set[i].paid < smallest->paid)
             smallest = &set[i];
@@ -41,34 +47,50 @@ static struct debt *debt_of(struct fair_budget *b, account_id account)
     return smallest;
 }
 
-void fair_charge(struct fair_budget *b, account_id account, uint64_t us, uint64_t now)
+/* With the lock. */
+static void charge(struct fair_budget *b, uint64_t payer, uint64_t us, uint64_t now)
 {
-    if (!account.v || !us)
+    if (!payer)
+        return;
+    struct debt *d = debt_of(b, payer);
+    uint64_t since = d->payer == payer ? MAX(d->paid, now) : now;
+    *d = (struct debt){payer,
+                       MIN(since + us * FAIR_SHARE, now + (uint64_t)FAIR_DEBT_US * FAIR_SHARE)};
+}
+
+void fair_charge(struct fair_budget *b, struct fair_payers who, uint64_t us, uint64_t now)
+{
+    if (!us || (!who.account && !who.cause))
         return;
     (void)pthread_mutex_lock(&b->lock);
-    struct debt *d = debt_of(b, account);
-    uint64_t since = d->account.v == account.v ? MAX(d->paid, now) : now;
-    *d = (struct debt){account,
-                       MIN(since + us * FAIR_SHARE, now + (uint64_t)FAIR_DEBT_US * FAIR_SHARE)};
+    charge(b, who.account, us, now);
+    if (who.cause != who.account)
+        charge(b, who.cause, us, now);
     (void)pthread_mutex_unlock(&b->lock);
 }
 
-bool fair_is_heavy(struct fair_budget *b, account_id account, uint64_t now)
+/* With the lock. */
+static bool is_over(struct fair_budget *b, uint64_t payer, uint64_t now)
 {
-    if (!account.v)
-        return false;
+    const struct debt *d = payer ? debt_of(b, payer) : NULL;
+    return d && d->payer == payer && d->paid > now + (uint64_t)FAIR_BURST_US * FAIR_SHARE;
+}
+
+uint64_t fair_over(struct fair_budget *b, struct fair_payers who, uint64_t now)
+{
     (void)pthread_mutex_lock(&b->lock);
-    const struct debt *d = debt_of(b, account);
-    bool heavy = d->account.v == account.v && d->paid > now + (uint64_t)FAIR_BURST_US * FAIR_SHARE;
+    uint64_t over = is_over(b, who.cause, now)     ? who.cause
+                    : is_over(b, who.account, now) ? who.account
+                                                   : 0;
     (void)pthread_mutex_unlock(&b->lock);
-    return heavy;
+    return over;
 }
 
 /* -- what waits -- */
 
 struct flow {
     struct list link;
-    account_id account;
+    uint64_t payer;
     struct list items;
 };
 
@@ -88,31 +110,31 @@ void fair_queue_free(struct fair_queue *q)
 static void flow_end(struct fair_queue *q, struct flow *f)
 {
     list_remove(&f->link);
-    (void)map_remove(&q->waiting, map_key_u64(&f->account.v));
+    (void)map_remove(&q->waiting, map_key_u64(&f->payer));
     free(f);
 }
 
-static struct flow *flow_of(struct fair_queue *q, account_id account)
+static struct flow *flow_of(struct fair_queue *q, uint64_t payer)
 {
-    struct flow *f = map_get(&q->waiting, map_key_u64(&account.v));
+    struct flow *f = map_get(&q->waiting, map_key_u64(&payer));
     if (f)
         return f;
     f = mem_alloc(sizeof *f);
-    f->account = account;
+    f->payer = payer;
     list_init(&f->items);
     list_append(&q->turns, &f->link);
-    (void)map_set(&q->waiting, map_key_u64(&account.v), f);
+    (void)map_set(&q->waiting, map_key_u64(&payer), f);
     return f;
 }
 
-void fair_queue_add(struct fair_queue *q, struct list *item, account_id account, bool heavy)
+void fair_queue_add(struct fair_queue *q, struct list *item, uint64_t payer, bool heavy)
 {
-    list_append(heavy ? &flow_of(q, account)->items : &q->light, item);
+    list_append(heavy ? &flow_of(q, payer)->items : &q->light, item);
 }
 
-void fair_queue_put_back(struct fair_queue *q, struct list *item, account_id account, bool heavy)
+void fair_queue_put_back(struct fair_queue *q, struct list *item, uint64_t payer, bool heavy)
 {
-    list_prepend(heavy ? &flow_of(q, account)->items : &q->light, item);
+    list_prepend(heavy ? &flow_of(q, payer)->items : &q->light, item);
 }
 
 struct list *fair_queue_light(struct fair_queue *q)
@@ -133,10 +155,10 @@ struct list *fair_queue_heavy(struct fair_queue *q)
     return item;
 }
 
-void fair_queue_remove(struct fair_queue *q, struct list *item, account_id account)
+void fair_queue_remove(struct fair_queue *q, struct list *item, uint64_t payer)
 {
     list_remove(item);
-    struct flow *f = map_get(&q->waiting, map_key_u64(&account.v));
+    struct flow *f = map_get(&q->waiting, map_key_u64(&payer));
     if (f && list_empty(&f->items))
         flow_end(q, f);
 }

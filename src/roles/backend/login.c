@@ -199,6 +199,20 @@ static void attempt_turn(void *arg)
     attempt_queue(login);
 }
 
+/* With the lock. */
+static bool is_shared(const struct logins *l, struct ip peer)
+{
+    return ip_is_own(peer) || ip_nets_have(&l->settings.shared, peer);
+}
+
+bool logins_is_shared(struct logins *l, struct ip peer)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    bool shared = is_shared(l, peer);
+    (void)pthread_mutex_unlock(&l->lock);
+    return shared;
+}
+
 void login_submit(struct logins *l, struct login *login)
 {
     struct buf name CLEANUP(buf_free) = {0};
@@ -207,7 +221,7 @@ void login_submit(struct logins *l, struct login *login)
     login->job.run = attempt_run;
     list_init(&login->link);
     (void)pthread_mutex_lock(&l->lock);
-    login->shared = ip_is_own(login->peer) || ip_nets_have(&l->settings.shared, login->peer);
+    login->shared = is_shared(l, login->peer);
     login->keys = login_limits_keys(l->limits, login->peer, login->shared, buf_str(&name));
     uint64_t wait = l->stopping ? LOGIN_REFUSED
                                 : login_limits_wait(l->limits, &l->settings.policy, &login->keys,

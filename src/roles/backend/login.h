@@ -31,6 +31,8 @@ void logins_set(struct logins *l, const struct login_settings *s);
 /* From now on nobody waits for a turn: everything that is waiting is refused. Loop's thread. */
 void logins_stop(struct logins *l);
 struct connections *logins_connections(struct logins *l);
+/* Whether many users come from this address, so that it is nobody's. */
+bool logins_is_shared(struct logins *l, struct ip peer);
 
 /* One attempt. The owner fills in the first members, and keeps it until `run` has been called and
  * has called login_check. */

@@ -120,11 +120,18 @@ static void pool_watch_waiting(struct scan_pool *p)
     timer_set(p->timer, any ? left_ms(p, job_of_age(p->ages.next)) : 0);
 }
 
+static struct fair_payers payers_of(const struct scan_job *j)
+{
+    return (struct fair_payers){j->account.v, j->cause};
+}
+
 static void pool_wait(struct scan_pool *p, struct scan_job *j)
 {
     j->since = clock_mono_us();
-    j->heavy = j->message.n > HEAVY_SIZE || fair_is_heavy(p->options.budget, j->account, j->since);
-    fair_queue_add(&p->waiting, &j->link, j->account, j->heavy);
+    uint64_t over = fair_over(p->options.budget, payers_of(j), j->since);
+    j->heavy = over || j->message.n > HEAVY_SIZE;
+    j->turn = over ? over : j->account.v;
+    fair_queue_add(&p->waiting, &j->link, j->turn, j->heavy);
     list_append(&p->ages, &j->age);
 }
 
@@ -132,7 +139,7 @@ static void pool_wait(struct scan_pool *p, struct scan_job *j)
 static void pool_wait_again(struct scan_pool *p, struct scan_job *j)
 {
     j->since = clock_mono_us();
-    fair_queue_put_back(&p->waiting, &j->link, j->account, j->heavy);
+    fair_queue_put_back(&p->waiting, &j->link, j->turn, j->heavy);
     list_append(&p->ages, &j->age);
 }
 
@@ -214,7 +221,7 @@ static void pool_hand_out(struct scan_pool *p)
     }
     while (p->stopping && list_empty(&p->scanners) && !list_empty(&p->ages)) {
         struct scan_job *j = job_of_age(list_pop(&p->ages));
-        fair_queue_remove(&p->waiting, &j->link, j->account);
+        fair_queue_remove(&p->waiting, &j->link, j->turn);
         job_refuse(j);
     }
     pool_watch_waiting(p);
@@ -326,7 +333,7 @@ static void scanner_done(struct scanner *s, struct scan_job *j)
     else
         s->heavy = false;
     scanner_watch_head(s);
-    fair_charge(p->options.budget, j->account, j->message.n / BYTES_PER_US, clock_mono_us());
+    fair_charge(p->options.budget, payers_of(j), j->message.n / BYTES_PER_US, clock_mono_us());
     if (s->replaced && s->n_jobs == 0)
         scanner_free(s);
 }
@@ -357,7 +364,8 @@ static void scanner_frame(struct chan *c, struct frame *f, void *arg)
     if (here) {
         j->done(j);
     } else {
-        j->check = (struct job){.run = check_run, .account = j->account, .heavy = true};
+        j->check =
+            (struct job){.run = check_run, .account = j->account, .cause = j->cause, .heavy = true};
         sched_run(p->options.sched, &j->check);
     }
     pool_hand_out(p);
@@ -377,7 +385,7 @@ static void waited_too_long(void *arg)
     struct list *oldest = list_pop(&p->ages);
     if (oldest) {
         struct scan_job *j = job_of_age(oldest);
-        fair_queue_remove(&p->waiting, &j->link, j->account);
+        fair_queue_remove(&p->waiting, &j->link, j->turn);
         job_give_up(p, j, STR("no scanner had time for it within scan_timeout"));
     }
     pool_watch_waiting(p);

@@ -30,7 +30,9 @@ struct scan_job {
     struct list link;
     struct list age;    /* of all that wait, in the order in which they began to */
     account_id account; /* whose message it is; {0}: nobody's */
+    uint64_t cause;     /* who pays for it too (fair.h); 0: nobody */
     bool heavy;
+    uint64_t turn;      /* in whose turn it waits */
     struct str message; /* must stay until done */
     int fd;             /* the sealed memory that holds it, or -1; stays the caller's */
     uint64_t offset;    /* of it in that memory, */

@@ -176,11 +176,11 @@ static void *worker_main(void *arg)
         struct idle_worker *next = crew_next(c);
         (void)pthread_mutex_unlock(&s->lock);
         worker_wake(next);
-        account_id account = j->account;
+        struct fair_payers who = {j->account.v, j->cause};
         uint64_t begin = clock_mono_us();
         j->run(j); /* may free it */
         uint64_t end = clock_mono_us();
-        fair_charge(s->budget, account, meter_job(&meter, end - begin), end);
+        fair_charge(s->budget, who, meter_job(&meter, end - begin), end);
         (void)pthread_mutex_lock(&s->lock);
         s->jobs--;
     }
@@ -191,10 +191,12 @@ static void *worker_main(void *arg)
 
 void sched_run(struct sched *s, struct job *j)
 {
-    bool heavy = j->heavy || fair_is_heavy(s->budget, j->account, clock_mono_us());
+    struct fair_payers who = {j->account.v, j->cause};
+    uint64_t over = fair_over(s->budget, who, clock_mono_us());
+    bool heavy = j->heavy || over;
     (void)pthread_mutex_lock(&s->lock);
     s->jobs++;
-    fair_queue_add(&s->ready, &j->link, j->account, heavy);
+    fair_queue_add(&s->ready, &j->link, over ? over : who.account, heavy);
     struct idle_worker *next = crew_next(heavy ? &s->heavy : &s->light);
     (void)pthread_mutex_unlock(&s->lock);
     worker_wake(next);

@@ -17,6 +17,7 @@ struct job {
     struct list link;
     void (*run)(struct job *j);
     account_id account; /* whose work it is, and who pays for it; {0}: nobody */
+    uint64_t cause;     /* who pays too (fair.h); 0: nobody */
     bool heavy;         /* it is known to take long */
 };
 

@@ -162,6 +162,17 @@ def fail_once(house, call, rng):
     return busy
 
 
+def fail_any(house, _, rng):
+    """Something or other, of the log or the index, if it is called at all: it is rare that a file is cut."""
+    busy = house.busy()
+    for _ in range(3):
+        house.disk.fail(rng.choice(["sync", "write", "cut", "create"]), rng.choice(["/store/log", "/store/index"]),
+                        rng.choice([errno.EIO, errno.ENOSPC]), rng.choice([1, 2]))
+    time.sleep(rng.random())
+    house.disk.heal()
+    return busy
+
+
 def fill(house, _, rng):
     """For a while nothing can be added to the log."""
     busy = house.busy()
@@ -189,8 +200,8 @@ FAULTS = {"kill all": (kill, "all"), "kill supervisor": (kill, "supervisor"),
           "hang backend": (hang, "backend"), "hang scanner": (hang, "scanner"),
           "stop frontend": (hang_for_good, "frontend"), "stop backend": (hang_for_good, "backend"),
           "stop scanner": (hang_for_good, "scanner")}
-DISK = {"fail sync": (fail_once, "sync"), "fail write": (fail_once, "write"), "fill disk": (fill, "disk"),
-        "break disk": (break_disk, "disk")}
+DISK = {"fail sync": (fail_once, "sync"), "fail write": (fail_once, "write"), "fail any": (fail_any, "disk"),
+        "fill disk": (fill, "disk"), "break disk": (break_disk, "disk")}
 if LIBRARY.exists():
     FAULTS.update(DISK)
 

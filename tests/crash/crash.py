@@ -223,13 +223,6 @@ def strike(house, name, rng):
     return busy
 
 
-def make_amends(house, restarts):
-    """The backend serves until its deaths are made up for, lest the pauses before its starts add up from
-    round to round."""
-    wait_for("amends", lambda: (r := house.thurn.role("backend"))["ready"] and
-             r["seconds"] > 5 * (r["restarts"] - restarts))
-
-
 def join(clients, threads):
     for client in clients:
         client.stop()
@@ -252,14 +245,11 @@ def attempt_round(house, name, rng):
         client.begin()
         threads[client].start()
     time.sleep(0.1 + rng.random() * 0.3)
-    restarts = house.thurn.role("backend")["restarts"]
     try:
         busy = strike(house, name, rng)
     finally:
         join(house.loads, threads)
         join(house.watchers, threads)  # afterwards: nothing changes when they compare
-    if name == "break disk":
-        make_amends(house, restarts)
     wrong = house.verify() + [w for watcher in house.watchers for w in watcher.wrong]
     if FAULTS[name][1] in ("backend", "scanner") or name in DISK:
         wrong += [f"{c.name} was cut off" for c in clients if c.lost]

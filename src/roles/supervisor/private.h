@@ -13,7 +13,7 @@ struct process {
     struct list link; /* in supervisor.processes */
     pid_t pid;
     uint64_t generation;
-    uint64_t started_us;
+    uint64_t ready_us; /* when it began to serve; 0: it has not */
     struct chan *chan; /* control channel; NULL once it is broken */
     bool ready;
     bool ending;            /* it was told to stop, or is being killed */

@@ -5,7 +5,7 @@
 enum {
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MOST_MS = 30000,
-    AMENDS_US = 5 * 1000000, /* of life make up for one death */
+    AMENDS_US = 500000, /* of service make up for one death: several times what a start costs */
     STOP_MS = 8000,
     STATE_ONLY = 1,
     EXIT_HOPELESS = 3, /* a role's word that trying again is of no use: roles/role.c */
@@ -113,6 +113,7 @@ static void announce_when_all_ready(struct supervisor *s)
 static void process_ready(struct process *p)
 {
     p->ready = true;
+    p->ready_us = clock_mono_us();
     liveness_heard(p);
     if (p->slot->process == p && !p->ending)
         slot_enter(p->slot, THURN__ROLE_STATE__STATE_READY);
@@ -205,11 +206,12 @@ static uint32_t pause_after(uint32_t failures)
 }
 
 /* How long the successor of one that died has to wait, in milliseconds. Pauses are for those that
- * cannot stay up: each death in short order makes the next pause longer. One that had served for a
- * while costs its users no more than its start. */
-static uint32_t slot_pause(struct slot *slot, const struct process *p, uint64_t lived_us)
+ * cannot stay up: each death in short order makes the next pause longer. For one that had served
+ * for a while a pause would only cost its users more than its start does. */
+static uint32_t slot_pause(struct slot *slot, const struct process *p, uint64_t now_us)
 {
-    slot->failures -= (uint32_t)MIN((uint64_t)slot->failures, lived_us / AMENDS_US);
+    uint64_t served = p->ready ? now_us - p->ready_us : 0;
+    slot->failures -= (uint32_t)MIN((uint64_t)slot->failures, served / AMENDS_US);
     if (slot->failures++ == 0)
         return 0;
     /* A scanner that had come up has died of a message. Others wait for its successor, and each
@@ -236,7 +238,7 @@ void slot_start(struct slot *slot)
         return;
     timer_set(slot->timer, 0);
     struct process *p = mem_alloc(sizeof *p);
-    *p = (struct process){.slot = slot, .peer_fd = -1, .started_us = clock_mono_us()};
+    *p = (struct process){.slot = slot, .peer_fd = -1};
     struct err e = process_spawn(slot->kind, slot->index, &p->pid, &fd);
     const struct chan_spec spec = {.table = &rpc_table,
                                    .rules = supervisor_rules,
@@ -296,7 +298,7 @@ static void slot_vacant(struct slot *slot, const struct process *p, int status)
     slot->restarts++;
     bool clean = status == 0 || slot->wanted_restart;
     slot->wanted_restart = false;
-    slot_start_in(slot, clean ? 0 : slot_pause(slot, p, clock_mono_us() - p->started_us));
+    slot_start_in(slot, clean ? 0 : slot_pause(slot, p, clock_mono_us()));
 }
 
 static struct process *process_of_pid(struct supervisor *s, pid_t pid)

@@ -121,35 +121,34 @@ static void a_role_that_says_what_it_may_not_is_killed(void **state)
     loop_free(s.loop);
 }
 
-/* Deaths one after the other, each after so many seconds of life, and the pause before the next
- * start. */
+/* Deaths one after the other, each after so many milliseconds of service (none: it was never
+ * ready), and the pause before the next start. */
 static void the_next_start_is_put_off_only_for_one_that_cannot_stay_up(void **state)
 {
-    enum { DEATHS = 12 };
+    enum { DEATHS = 12, NONE = UINT32_MAX };
     static const struct {
         Thurn__RoleKind kind;
-        bool ready;
         size_t n;
-        uint32_t lives[DEATHS], pauses_ms[DEATHS];
+        uint32_t served[DEATHS], pauses[DEATHS];
     } cases[] = {
-        {THURN__ROLE_KIND__ROLE_BACKEND, true, 3, {9000, 9000, 9000}, {0, 0, 0}},
-        {THURN__ROLE_KIND__ROLE_BACKEND, true, 4, {5, 6, 5, 7}, {0, 0, 0, 0}},
-        {THURN__ROLE_KIND__ROLE_FRONTEND, true, 5, {0, 1, 4, 20, 0}, {0, 400, 800, 0, 400}},
-        {THURN__ROLE_KIND__ROLE_BACKEND, false, 4, {0, 0, 9, 60}, {0, 400, 400, 0}},
-        {THURN__ROLE_KIND__ROLE_SCANNER, true, 4, {0, 0, 0, 0}, {0, 100, 0, 100}},
-        {THURN__ROLE_KIND__ROLE_SCANNER, false, 3, {0, 0, 0}, {0, 400, 800}},
+        {THURN__ROLE_KIND__ROLE_BACKEND, 3, {9000000, 9000000, 9000000}, {0, 0, 0}},
+        {THURN__ROLE_KIND__ROLE_BACKEND, 4, {500, 600, 500, 700}, {0, 0, 0, 0}},
+        {THURN__ROLE_KIND__ROLE_FRONTEND, 5, {0, 10, 400, 2000, 0}, {0, 400, 800, 0, 400}},
+        {THURN__ROLE_KIND__ROLE_BACKEND, 4, {NONE, NONE, 999, 6000}, {0, 400, 400, 0}},
+        {THURN__ROLE_KIND__ROLE_SCANNER, 4, {0, 0, 0, 0}, {0, 100, 0, 100}},
+        {THURN__ROLE_KIND__ROLE_SCANNER, 3, {NONE, NONE, NONE}, {0, 400, 800}},
         {THURN__ROLE_KIND__ROLE_BACKEND,
-         true,
          12,
          {0},
          {0, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000, 30000, 30000}},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct slot slot = {.kind = cases[i].kind};
-        const struct process p = {.slot = &slot, .ready = cases[i].ready};
         for (size_t k = 0; k < cases[i].n; k++) {
-            uint32_t ms = slot_pause(&slot, &p, (uint64_t)cases[i].lives[k] * 1000000);
-            if (ms != cases[i].pauses_ms[k])
+            uint32_t served = cases[i].served[k];
+            const struct process p = {.slot = &slot, .ready = served != NONE, .ready_us = 1000};
+            uint32_t ms = slot_pause(&slot, &p, 1000 + (uint64_t)served * 1000);
+            if (ms != cases[i].pauses[k])
                 fail_msg("case %zu, death %zu: %u ms", i, k, ms);
         }
     }

@@ -11,15 +11,6 @@ static struct commit *commit_of(struct list *l)
     return container_of(l, struct commit, link);
 }
 
-/* Writes the bodies that get a segment of their own, before the commit can join a group. */
-static struct err write_big_bodies(struct engine *e, struct batch *batch)
-{
-    for (size_t i = 0; i < batch->n_bodies; i++)
-        if (body_is_big(batch->bodies[i]))
-            TRY(big_body_write(e, batch->bodies[i], batch->account.v));
-    return OK;
-}
-
 /* Moves what may stand in one group from a queue to `out`. With the lock. */
 static void take_group(struct list *queue, uint64_t most, struct list *out, uint64_t *out_estimate)
 {
@@ -149,6 +140,12 @@ uint64_t background_pause(uint64_t took, uint64_t usual)
     return MIN(period - took, (uint64_t)LONGEST_US);
 }
 
+uint64_t background_rest(const struct engine *e, uint64_t took, uint64_t now)
+{
+    bool busy = !list_empty(&e->waiting) || now - e->hurried_at < BUSY_US;
+    return busy ? background_pause(took, e->usual_us) : 0;
+}
+
 /* Commits one group of a queue, as the one who has set `committing`. The lock is given up
  * meanwhile. */
 static void commit_some(struct engine *e, struct list *queue, uint64_t most)
@@ -167,8 +164,7 @@ static void commit_some(struct engine *e, struct list *queue, uint64_t most)
         e->hurried_at = end;
         return;
     }
-    bool busy = !list_empty(&e->waiting) || end - e->hurried_at < BUSY_US;
-    e->background_from = busy ? end + background_pause(end - begin, e->usual_us) : 0;
+    e->background_from = end + background_rest(e, end - begin, end);
 }
 
 static void commit_waiting(struct engine *e)
@@ -207,15 +203,11 @@ void store_commit_in_background(void)
  * does so for one group; what has come meanwhile is the committer's thread's, and so is everything
  * as long as it is busy.
  */
-void engine_submit(struct engine *e, struct commit *c)
+void committer_add(struct engine *e, struct commit *c, bool background)
 {
-    check(e->running);
-    c->early = buf_err(&c->batch.ops);
-    if (!c->early.code)
-        c->early = write_big_bodies(e, &c->batch);
     pthread_mutex_lock(&e->lock);
-    list_append(in_background ? &e->background : &e->waiting, &c->link);
-    if (!e->committing && e->sleeping && !in_background) {
+    list_append(background ? &e->background : &e->waiting, &c->link);
+    if (!e->committing && e->sleeping && !background) {
         e->committing = true;
         commit_waiting(e);
     }
@@ -223,6 +215,29 @@ void engine_submit(struct engine *e, struct commit *c)
     pthread_mutex_unlock(&e->lock);
     if (wake)
         pthread_cond_signal(&e->wake);
+}
+
+static bool has_big_body(const struct batch *batch)
+{
+    bool big = false;
+    for (size_t i = 0; i < batch->n_bodies; i++)
+        big = big || body_is_big(batch->bodies[i]);
+    return big;
+}
+
+/* Bodies that get a segment of their own are written before the commit can join a group. */
+void engine_submit(struct engine *e, struct commit *c)
+{
+    check(e->running);
+    c->early = buf_err(&c->batch.ops);
+    bool big = !c->early.code && has_big_body(&c->batch);
+    if (big && in_background) {
+        bulk_submit(e, c);
+        return;
+    }
+    if (big)
+        c->early = batch_write_big(e, &c->batch, false);
+    committer_add(e, c, in_background);
 }
 
 static bool background_is_due(const struct engine *e)
@@ -272,6 +287,7 @@ void committer_start(struct engine *e)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     check(pthread_create(&e->committer, NULL, committer_main, e) == 0);
+    bulk_start(e);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     e->running = true;
 }
@@ -280,6 +296,7 @@ void committer_stop(struct engine *e)
 {
     if (!e->running)
         return;
+    bulk_stop(e);
     pthread_mutex_lock(&e->lock);
     e->stop = true;
     pthread_mutex_unlock(&e->lock);

@@ -79,6 +79,13 @@ struct engine {
     struct list waiting, background; /* commits; the latter of threads that are in no hurry */
     uint64_t background_from;        /* when the background may go on; 0: at once */
     uint64_t hurried_at, usual_us;   /* when others last had a group done; what one takes */
+    struct bulk {
+        struct list waiting; /* commits of the background whose big bodies are to be written */
+        uint64_t from;       /* when the next piece may be written; 0: at once */
+        bool stop;
+        pthread_cond_t wake;
+        pthread_t thread;
+    } bulk;
     bool sleeping, committing, stop;
 
     atomic_uint_fast64_t promised;     /* bytes of big bodies that are being written */
@@ -184,8 +191,21 @@ void group_add(struct engine *e, struct batch *batch);
 MUST_CHECK struct err group_write(struct engine *e, struct applied *out);
 /* An upper bound of what a batch takes. */
 uint64_t group_estimate(const struct batch *batch);
-/* Writes a big body to a segment of its own, unless it stands somewhere already. Any thread. */
-MUST_CHECK struct err big_body_write(struct engine *e, struct body *body, uint64_t account);
+/* Writes the big bodies of a batch, each to a segment of its own, unless it stands somewhere
+ * already. Any thread. `slowly`: piece by piece, with pauses; only bulk.c's thread. */
+MUST_CHECK struct err batch_write_big(struct engine *e, struct batch *batch, bool slowly);
+
+/* -- bulk.c -- */
+
+void bulk_start(struct engine *e);
+/* All that waits is written first. */
+void bulk_stop(struct engine *e);
+/* The commit joins the background once its big bodies have been written. */
+void bulk_submit(struct engine *e, struct commit *c);
+/* Around the writing of a piece. */
+void bulk_wait(struct engine *e);
+void bulk_written(struct engine *e, uint64_t took);
+
 /* -- room.c -- */
 
 enum room_for { ROOM_FOR_MAIL, ROOM_FOR_CHANGES };
@@ -221,6 +241,11 @@ void rewriter_stop(struct engine *e);
  * `usual`: microseconds. */
 uint64_t background_pause(uint64_t took, uint64_t usual);
 
+/* The same as things are now: 0 if nobody else commits. With the lock. */
+uint64_t background_rest(const struct engine *e, uint64_t took, uint64_t now);
+
+/* What is to be committed joins a queue. */
+void committer_add(struct engine *e, struct commit *c, bool background);
 void committer_start(struct engine *e);
 void committer_stop(struct engine *e);
 

@@ -381,8 +381,34 @@ struct err group_write(struct engine *e, struct applied *out)
     return OK;
 }
 
+/* Durable from the first byte to the last. */
+static struct err write_pieces(struct engine *e, int fd, struct str head, struct str rest,
+                               bool slowly)
+{
+    enum { PIECE = 128 << 10 }; /* others' syncs wait for one */
+    uint64_t at = 0;
+    while (head.n || rest.n) {
+        struct str piece = slowly ? str_sub(rest, 0, PIECE) : rest;
+        struct iovec v[] = {
+            {.iov_base = (void *)(uintptr_t)head.p, .iov_len = head.n},
+            {.iov_base = (void *)(uintptr_t)piece.p, .iov_len = piece.n},
+        };
+        if (slowly)
+            bulk_wait(e);
+        uint64_t begin = clock_mono_us();
+        TRY(disk_write(e->disk, fd, v, ARRAY_LEN(v), at));
+        TRY(disk_sync(e->disk, fd));
+        if (slowly)
+            bulk_written(e, clock_mono_us() - begin);
+        at += head.n + piece.n;
+        rest = str_skip(rest, piece.n);
+        head = (struct str){0};
+    }
+    return OK;
+}
+
 static struct err write_big(struct engine *e, int fd, uint64_t number, const struct body *body,
-                            uint64_t account)
+                            uint64_t account, bool slowly)
 {
     struct segment_header s = {.kind = SEGMENT_BIG_BODY, .number = number};
     memcpy(s.uuid, e->uuid, UUID_LEN);
@@ -395,15 +421,10 @@ static struct err write_big(struct engine *e, int fd, uint64_t number, const str
     struct buf head CLEANUP(buf_free) = {0};
     segment_header_put(&head, &s);
     record_header_put(&head, &r);
-    struct iovec v[] = {
-        {.iov_base = head.p, .iov_len = head.n},
-        {.iov_base = (void *)(uintptr_t)body->bytes.p, .iov_len = body->bytes.n},
-    };
-    TRY(disk_write(e->disk, fd, v, ARRAY_LEN(v), 0));
-    return disk_sync(e->disk, fd);
+    return write_pieces(e, fd, buf_str(&head), body->bytes, slowly);
 }
 
-struct err big_body_write(struct engine *e, struct body *body, uint64_t account)
+static struct err big_body_write(struct engine *e, struct body *body, uint64_t account, bool slowly)
 {
     struct err err = OK;
     pthread_mutex_lock(&body->lock);
@@ -416,7 +437,7 @@ struct err big_body_write(struct engine *e, struct body *body, uint64_t account)
         if (!err.code)
             err = segment_create(e, &number, &fd);
         if (!err.code) {
-            err = write_big(e, fd, number, body, account);
+            err = write_big(e, fd, number, body, account, slowly);
             e->disk->close(e->disk, fd);
             if (err.code)
                 (void)!segment_remove(e, number).code; /* unreferenced: removed at the next start */
@@ -439,4 +460,12 @@ struct err big_body_write(struct engine *e, struct body *body, uint64_t account)
     }
     pthread_mutex_unlock(&body->lock);
     return err;
+}
+
+struct err batch_write_big(struct engine *e, struct batch *batch, bool slowly)
+{
+    for (size_t i = 0; i < batch->n_bodies; i++)
+        if (body_is_big(batch->bodies[i]))
+            TRY(big_body_write(e, batch->bodies[i], batch->account.v, slowly));
+    return OK;
 }

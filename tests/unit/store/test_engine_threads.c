@@ -312,6 +312,78 @@ static void a_heap_in_the_background_is_not_waited_for(void **state)
     rig_end(&w.rig);
 }
 
+enum { BIG = 8 << 20, PIECES = 32, URGENT = 10 };
+
+static atomic_size_t most_written, syncs;
+
+static ssize_t measured_pwritev(const struct store_disk *d, int fd, const struct iovec *v, int n,
+                                uint64_t at)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < n; i++)
+        bytes += v[i].iov_len;
+    if (bytes > atomic_load(&most_written))
+        atomic_store(&most_written, bytes);
+    return store_disk_real.pwritev(d, fd, v, n, at);
+}
+
+static int counted_fdatasync(const struct store_disk *d, int fd)
+{
+    (void)atomic_fetch_add(&syncs, 1);
+    return store_disk_real.fdatasync(d, fd);
+}
+
+static void *big_submit(void *arg)
+{
+    struct crowd *w = arg;
+    store_commit_in_background();
+    for (uint32_t i = 0; i < 2; i++) { /* the second one finds the body written */
+        struct key k;
+        key_of(&k, 1, i);
+        batch_body(&w->heap[i].c.batch, key_str(&k), (account_id){7}, w->body);
+        engine_submit(w->rig.e, &w->heap[i].c);
+    }
+    return NULL;
+}
+
+/* No sync of others has to wait for all of it. */
+static void a_big_body_in_the_background_is_written_piece_by_piece(void **state)
+{
+    struct crowd w = {.ended = 0};
+    struct store_disk disk = store_disk_real;
+    pthread_t thread;
+    uint8_t *bytes = mem_alloc(BIG);
+    disk.pwritev = measured_pwritev;
+    disk.fdatasync = counted_fdatasync;
+    rig_init(&w.rig);
+    w.rig.options.disk = &disk;
+    assert_int_equal(rig_open(&w.rig).code, E_OK);
+    random_bytes(bytes, BIG);
+    w.body = body_new(str_of(bytes, BIG));
+    one_init(&w, &w.heap[0]);
+    one_init(&w, &w.heap[1]);
+    atomic_store(&most_written, 0);
+    atomic_store(&syncs, 0);
+    assert_int_equal(pthread_create(&thread, NULL, big_submit, &w), 0);
+    for (uint32_t i = 0; i < URGENT; i++)
+        assert_int_equal(commit_put(w.rig.e, STR("urgent"), STR("x")).code, E_OK);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    rig_close(&w.rig); /* when all has been done */
+    assert_true(atomic_load(&most_written) < BIG);
+    assert_true(atomic_load(&syncs) >= PIECES + URGENT);
+    assert_int_equal(rig_open(&w.rig).code, E_OK);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct key k;
+        key_of(&k, 1, i);
+        assert_int_equal(w.heap[i].result.code, E_OK);
+        assert_true(body_is(w.rig.e, key_str(&k), str_of(bytes, BIG)));
+        batch_free(&w.heap[i].c.batch);
+    }
+    body_unref(w.body);
+    free(bytes);
+    rig_end(&w.rig);
+}
+
 /* Parts of the time that a group takes: how often it is met, and how long it is waited for. */
 static void who_meets_the_background_waits_little_on_average(void **state)
 {
@@ -332,6 +404,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_meets_the_background_waits_little_on_average),
         cmocka_unit_test(a_heap_in_the_background_is_not_waited_for),
+        cmocka_unit_test(a_big_body_in_the_background_is_written_piece_by_piece),
         cmocka_unit_test(commits_of_many_threads_are_all_there),
         cmocka_unit_test(bodies_stay_readable_while_segments_are_rewritten),
     };

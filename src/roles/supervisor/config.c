@@ -25,10 +25,10 @@
       "debug, info, warn or error")                                                                  \
     X(sandbox,             sandbox_relaxed,     RELAX, "strict", 0, 1,                               \
       "strict, or relaxed to run on a kernel without Landlock")                                      \
-    X(workers,             workers,             COUNT, "8",     1, 256,                              \
-      "threads of the backend; half as many more do what takes long")                                \
-    X(scanners,            scanners,            COUNT, "2",     1, 64,                               \
-      "processes that look inside messages")                                                         \
+    X(workers,             workers,             COUNT, "0",     0, 256,                              \
+      "threads of the backend, and half as many more for what takes long; 0: as the processors want")\
+    X(scanners,            scanners,            COUNT, "0",     0, 64,                               \
+      "processes that look inside messages; 0: as the processors want")                              \
     X(message_size_limit,  message_size_limit,  SIZE,  "50 MB", 1024, 1024.0 * 1024 * 1024,          \
       "largest message taken")                                                                       \
     X(receive_memory,      receive_memory,      SIZE,  "1 GB",  1048576, 1e12,                         \
@@ -114,10 +114,11 @@ static const struct config_scalar config_scalars[] = {
 static const struct config_scalar config_frontends = {.name = "frontends",
                                                       .kind = CONFIG_COUNT,
                                                       .size = sizeof(uint32_t),
-                                                      .fallback = "1",
-                                                      .least = 1,
+                                                      .fallback = "0",
+                                                      .least = 0,
                                                       .most = 64,
-                                                      .meaning = "processes that talk to clients"};
+                                                      .meaning = "processes that talk to clients; "
+                                                                 "0: as the processors want"};
 
 static const struct {
     const char *name;
@@ -277,7 +278,7 @@ static int config_check_certificate(cfg_t *cfg, cfg_opt_t *opt)
 static void config_fill(cfg_t *cfg, struct arena *a, Thurn__Configuration *out)
 {
     char why[200];
-    uint64_t frontends = 1;
+    uint64_t frontends = 0;
     out->settings = arena_new(a, Thurn__Settings);
     if (!out->settings)
         return;
@@ -346,6 +347,19 @@ void config_parse(FILE *in, const char *path, struct arena *a, Thurn__Configurat
     else
         out->error = config_text(a, config_error_text[0] ? config_error_text : "cannot be read");
     (void)cfg_free(cfg);
+}
+
+static void fit(uint32_t *value, unsigned wanted, unsigned least, unsigned most)
+{
+    if (*value == 0)
+        *value = MIN(MAX(wanted, least), most);
+}
+
+void config_fit(Thurn__Configuration *c, unsigned processors)
+{
+    fit(&c->frontends, processors / 2, 1, 8);
+    fit(&c->settings->scanners, processors / 2, 2, 8);
+    fit(&c->settings->workers, 2 * processors, 8, 64);
 }
 
 void config_print_defaults(FILE *out)

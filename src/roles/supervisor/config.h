@@ -14,6 +14,10 @@ MUST_CHECK struct err config_read(const char *path, struct arena *a, Thurn__Conf
 /* The same in this process, for the command line, which runs as whoever calls it. */
 void config_parse(FILE *in, const char *path, struct arena *a, Thurn__Configuration *out);
 
+/* How many frontends, scanners and workers there are, where the file leaves it to the machine. config_parse
+ * leaves 0 there. */
+void config_fit(Thurn__Configuration *c, unsigned processors);
+
 /* All options with their defaults, as a commented configuration file. */
 void config_print_defaults(FILE *out);
 /* A "listen" section with every listener at its usual port; those for the network on IPv4 and,

@@ -1,5 +1,6 @@
 #include "roles/supervisor/config.h"
 
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -63,6 +64,13 @@ static struct err config_run_child(FILE *in, const char *path, struct buf *out)
     return status == 0 ? buf_err(out) : err_make(E_INVALID, "reading the configuration failed");
 }
 
+/* That this process may use. */
+static unsigned processors(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
 struct err config_read(const char *path, struct arena *a, Thurn__Configuration **out,
                        struct buf *explain)
 {
@@ -86,6 +94,7 @@ struct err config_read(const char *path, struct arena *a, Thurn__Configuration *
         buf_put(explain, pb_str(c->error));
         return err_make(E_INVALID, "configuration");
     }
+    config_fit(c, processors());
     *out = c;
     return OK;
 }

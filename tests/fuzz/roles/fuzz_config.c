@@ -19,7 +19,7 @@ static void is_understood(const Thurn__Configuration *c)
     struct sockaddr_storage sa;
     socklen_t len;
     check(s && s->workers >= 1 && s->workers <= 256 && s->scanners >= 1 && s->scanners <= 64);
-    check(c->frontends >= 1 && c->frontends <= 64);
+    check(c->frontends <= 64);
     check(s->message_size_limit >= 1024 && s->message_size_limit <= 1U << 30);
     check(s->log_level <= LOG_ERROR && s->recipient_separator.len <= 1);
     check(s->scan_timeout > 0 && s->login_delay_max <= 30000 && s->hang_timeout <= 86400000);

@@ -36,8 +36,32 @@ static void an_empty_file_means_the_defaults(void **state)
     assert_int_equal(c.settings->argon2_memory_kib, 19 * 1024);
     assert_int_equal(c.settings->hang_timeout, 30 * 1000);
     assert_false(c.settings->sandbox_relaxed);
-    assert_int_equal(c.frontends, 1);
+    assert_int_equal(c.frontends, 0); /* for config_fit */
     assert_true(c.settings->hostname.len > 0);
+}
+
+static void the_machine_decides_what_the_file_leaves_open(void **state)
+{
+    static const struct {
+        const char *text;
+        unsigned processors, frontends, scanners, workers;
+    } cases[] = {
+        {"", 1, 1, 2, 8},
+        {"", 2, 1, 2, 8},
+        {"", 8, 4, 4, 16},
+        {"", 256, 8, 8, 64},
+        {"frontends = 3\nscanners = 1\nworkers = 5\n", 256, 3, 1, 5},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct arena a CLEANUP(arena_free);
+        arena_init(&a, 1 << 20);
+        Thurn__Configuration c;
+        parse(cases[i].text, &a, &c);
+        config_fit(&c, cases[i].processors);
+        assert_int_equal(c.frontends, cases[i].frontends);
+        assert_int_equal(c.settings->scanners, cases[i].scanners);
+        assert_int_equal(c.settings->workers, cases[i].workers);
+    }
 }
 
 static void values_with_units_are_understood(void **state)
@@ -68,7 +92,7 @@ static void values_with_units_are_understood(void **state)
 static void what_is_wrong_is_named_with_its_line(void **state)
 {
     expect_error("\n\nworkers = many\n", "thurn.conf:3: workers: \"many\" is not a number");
-    expect_error("workers = 0\n", "thurn.conf:1: workers: \"0\" is out of range");
+    expect_error("workers = 257\n", "thurn.conf:1: workers: \"257\" is out of range");
     expect_error("hang_timeout = \"25 h\"\n",
                  "thurn.conf:1: hang_timeout: \"25 h\" is out of range");
     expect_error("flying = yes\n", "thurn.conf:1: no such option 'flying'");
@@ -84,6 +108,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_file_means_the_defaults),
+        cmocka_unit_test(the_machine_decides_what_the_file_leaves_open),
         cmocka_unit_test(values_with_units_are_understood),
         cmocka_unit_test(what_is_wrong_is_named_with_its_line),
     };

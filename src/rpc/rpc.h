@@ -59,6 +59,7 @@
     X(51,  SESSION_WATCH,         session_watch,          256 * KB, 0, 0)          \
     X(52,  SESSION_UNWATCH,       session_unwatch,        64 * KB, 0, 0)           \
     X(53,  SESSION_POKE,          session_poke,           64 * KB, 0, 0)           \
+    X(54,  BACKEND_SERVES,        backend_serves,         1 * KB,  0, 0)           \
     X(60,  IMAP_QUOTA,            imap_quota,             8 * KB,  0, 0)           \
     X(61,  IMAP_APPEND_CHECK,     imap_append_check,      8 * KB,  0, 0)           \
     X(80,  LMTP_RECIPIENT,        lmtp_recipient,         2 * KB,  0, 0)           \

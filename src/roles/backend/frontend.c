@@ -82,6 +82,14 @@ static void frontend_closed(struct chan *c, struct err why, void *arg)
     frontend_free(f);
 }
 
+static void frontend_tell_serving(const struct frontend *f)
+{
+    Thurn__BackendServes m = THURN__BACKEND_SERVES__INIT;
+    struct err e = chan_send(f->chan, RPC_BACKEND_SERVES, 0, &m.base, (struct str){NULL, 0}, -1);
+    if (e.code != E_OK && e.code != E_CLOSED) /* closed: it is gone, which is heard at once */
+        log_error("frontend.channel", LF_ERR(e));
+}
+
 void frontend_add(struct backend *b, uint32_t index, uint64_t generation, int fd)
 {
     static const struct chan_ops ops = {.frame = frontend_frame, .closed = frontend_closed};
@@ -104,6 +112,7 @@ void frontend_add(struct backend *b, uint32_t index, uint64_t generation, int fd
     f->sleepers = sleepers_new(b, index, f->chan);
     list_append(&b->frontends, &f->link);
     b->n_frontends++;
+    frontend_tell_serving(f);
 }
 
 void frontends_each(struct backend *b, void (*each)(struct sleepers *s))

@@ -134,19 +134,41 @@ bool frontend_may_login(const struct frontend *fe, struct ip peer, bool tls)
 /* --------------------------------------------------------------------------------------- backend
  */
 
+enum backend_state { BACKEND_STARTS = 1, BACKEND_ANSWERS = 2 };
+
+static void backend_serves(struct frontend *fe)
+{
+    chan_set_state(fe->starting, BACKEND_ANSWERS);
+    fe->backend = fe->starting;
+    fe->starting = NULL;
+    fe->backends++;
+    waiting_backend_up(fe);
+}
+
 static void on_backend_frame(struct chan *c, struct frame *f, void *arg)
 {
-    waiting_poked(arg, (const Thurn__SessionPoke *)f->message);
+    if (f->type->number == RPC_BACKEND_SERVES)
+        backend_serves(arg);
+    else
+        waiting_poked(arg, (const Thurn__SessionPoke *)f->message);
     frame_free(f);
+}
+
+static void backend_drop(struct frontend *fe)
+{
+    if (fe->backend)
+        chan_free(fe->backend);
+    if (fe->starting)
+        chan_free(fe->starting);
+    fe->backend = fe->starting = NULL;
+    waiting_backend_down(fe);
 }
 
 static void on_backend_closed(struct chan *c, struct err why, void *arg)
 {
     struct frontend *fe = arg;
     log_warn("frontend.backend-gone", LF_ERR(why));
-    chan_free(c);
-    fe->backend = NULL;
-    waiting_backend_down(fe);
+    backend_drop(fe);
     if (why.code != E_CLOSED) /* it is there still, but only a new process gets a channel to it */
         role_exit(fe->role, 1);
 }
@@ -155,26 +177,21 @@ static void on_backend_closed(struct chan *c, struct err why, void *arg)
 static void frontend_peer(struct role *r, const Thurn__Peer *p, int fd)
 {
     static const struct chan_ops ops = {.frame = on_backend_frame, .closed = on_backend_closed};
-    static const struct chan_rule rules[] = {{RPC_SESSION_POKE, 1}};
+    static const struct chan_rule rules[] = {{RPC_BACKEND_SERVES, BACKEND_STARTS},
+                                             {RPC_SESSION_POKE, BACKEND_ANSWERS}};
     struct frontend *fe = r->self;
     if (p->role != THURN__ROLE_KIND__ROLE_BACKEND) {
         (void)close(fd);
         return;
     }
-    if (fe->backend) {
-        chan_free(fe->backend);
-        waiting_backend_down(fe);
-    }
-    fe->backend = NULL;
+    backend_drop(fe);
     const struct chan_spec spec = {
         .table = &rpc_table, .rules = rules, .n_rules = ARRAY_LEN(rules), .ops = &ops, .arg = fe};
-    struct err e = chan_new(r->loop, fd, &spec, &fe->backend);
+    struct err e = chan_new(r->loop, fd, &spec, &fe->starting);
     if (e.code != E_OK)
         log_error("frontend.backend-channel", LF_ERR(e));
     else
         log_info("frontend.backend", LF_U64("generation", p->generation));
-    fe->backends++;
-    waiting_backend_up(fe);
 }
 
 /* ---------------------------------------------------------------------------------- life of a role

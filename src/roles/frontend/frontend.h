@@ -27,8 +27,9 @@ struct client_ops;
 struct frontend {
     struct role *role;
     struct tls_server *tls;
-    struct chan *backend; /* control channel; NULL while there is no backend */
-    uint64_t backends;    /* that there have been */
+    struct chan *backend;  /* control channel; NULL while there is no backend that serves */
+    struct chan *starting; /* that of one which does not serve yet */
+    uint64_t backends;     /* that have served */
     struct waiting *waiting;
     struct list entrances;
     struct list clients;

@@ -141,6 +141,12 @@ static void control_closed(struct chan *c, struct err why, void *arg)
     b->control = NULL;
 }
 
+void bench_backend_serves(struct bench *b)
+{
+    Thurn__BackendServes m = THURN__BACKEND_SERVES__INIT;
+    assert_int_equal(chan_send(b->control, RPC_BACKEND_SERVES, 0, &m.base, STR(""), -1).code, E_OK);
+}
+
 void bench_backend_up(struct bench *b)
 {
     static const struct chan_ops ops = {.frame = control_frame, .closed = control_closed};
@@ -155,6 +161,8 @@ void bench_backend_up(struct bench *b)
     Thurn__Peer peer = THURN__PEER__INIT;
     peer.role = THURN__ROLE_KIND__ROLE_BACKEND;
     role_frontend.peer(&b->role, &peer, fds[1]);
+    if (!b->starts_only)
+        bench_backend_serves(b);
 }
 
 void bench_hang_up(struct bench *b)
@@ -229,6 +237,8 @@ void bench_end(struct bench *b)
     bench_backend_down(b);
     if (b->fe->backend)
         chan_free(b->fe->backend);
+    if (b->fe->starting)
+        chan_free(b->fe->starting);
     timer_free(b->fe->stop_timer);
     tls_server_free(b->fe->tls);
     waiting_free(b->fe->waiting);

@@ -30,6 +30,7 @@ struct bench {
     struct chan *control; /* the backend's end */
     struct list sessions;
     size_t n_sessions;
+    bool starts_only; /* the next backends do not serve by themselves */
     fake_answer *answer;
     struct buf message; /* what was delivered or appended last */
     struct buf note;    /* what the backend was asked, in words */
@@ -56,8 +57,9 @@ struct talk {
 
 void bench_start(struct bench *b);
 void bench_end(struct bench *b);
-/* A backend appears (again), or goes away with its sessions. */
+/* A backend appears (again), and serves unless `starts_only`; or goes away with its sessions. */
 void bench_backend_up(struct bench *b);
+void bench_backend_serves(struct bench *b);
 void bench_backend_down(struct bench *b);
 /* It ends its sessions, and stays. */
 void bench_hang_up(struct bench *b);

@@ -219,6 +219,7 @@ void rig_frontend(struct rig *r)
     assert_int_equal(chan_pair(fds).code, E_OK);
     r->frontend = end_new(r, fds[0], &end_ops, NULL);
     backend_peer(&r->b, THURN__ROLE_KIND__ROLE_FRONTEND, 0, 1, fds[1]);
+    frame_free(rig_expect(r->frontend, RPC_BACKEND_SERVES));
 }
 
 static struct end *session(struct rig *r, Thurn__SessionKind kind, uint64_t id, struct str record)

@@ -22,8 +22,9 @@ enum call { NO_CALL, SYNC, READ, WRITE, CUT, CREATE, LINK };
 
 /* As struct.pack("<iiqqqq96s") writes it. */
 struct rule {
-    int32_t call;          /* NO_CALL: the rule is not in use; written last */
-    int32_t error;         /* errno; 0: it waits until the rule is taken back, and works */
+    int32_t call; /* NO_CALL: the rule is not in use; written last */
+    /* errno; 0: it waits until the rule is taken back, and works; below: the process dies */
+    int32_t error;
     _Atomic int64_t times; /* it fails so often still; below zero: always */
     _Atomic int64_t hits;  /* it has failed so often */
     int64_t from, to;      /* of reads: only those that touch these bytes */
@@ -76,6 +77,8 @@ static int fails(enum call call, const char *path, int64_t from, int64_t to)
             stand_still(r);
             continue;
         }
+        if (r->error < 0)
+            __builtin_trap();
         errno = r->error;
         return 1;
     }

@@ -8,6 +8,7 @@ import struct
 from thurn_server import BINARY
 
 RULES, SIZE = 16, 136
+DEATH = -1
 CALLS = {"sync": 1, "read": 2, "write": 3, "cut": 4, "create": 5, "link": 6}
 LIBRARY = BINARY.parents[2] / "tests/scenario/libfault_disk.so"
 
@@ -37,7 +38,7 @@ class FaultDisk:
     def fail(self, call, path, error=errno.EIO, times=-1, first=0, last=1 << 62):
         """From now on this call fails, on files whose names contain `path`: so many times, or until it
         is healed. Reads only where they touch the bytes from first to last. With error 0 it does not
-        fail, but stands still until it is healed."""
+        fail, but stands still until it is healed; with DEATH it kills the process."""
         at = self.used % RULES * SIZE
         self.used += 1
         struct.pack_into("<i", self.map, at, 0)
@@ -48,3 +49,12 @@ class FaultDisk:
     def heal(self):
         for i in range(min(self.used, RULES)):
             Rule(self, i * SIZE).heal()
+
+
+def place_of(t, text):
+    """Where a message lies: the name of the file of the log, its first byte and the one behind it."""
+    for path in sorted((t.dir / "data/store/log").iterdir()):
+        at = path.read_bytes().find(text)
+        if at >= 0:
+            return path.name, at, at + len(text)
+    raise AssertionError("the message is not in the log")

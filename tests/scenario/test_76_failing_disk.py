@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fault_disk import LIBRARY, FaultDisk
+from fault_disk import LIBRARY, FaultDisk, place_of
 from thurn_server import wait_for
 
 pytestmark = pytest.mark.skipif(not LIBRARY.exists(), reason="the disk that fails is not built")
@@ -146,14 +146,6 @@ def test_a_full_disk_in_the_midst_of_a_group(disk):
         assert disk.deliver(message)[0][0] == 250
     assert disk.pid_of("backend") == backend
     in_order(disk, kept)
-
-
-def place_of(t, text):
-    for path in sorted((t.dir / "data/store/log").iterdir()):
-        at = path.read_bytes().find(text)
-        if at >= 0:
-            return path.name, at, at + len(text)
-    raise AssertionError("the message is not in the log")
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])

@@ -11,6 +11,8 @@ enum {
     /* A backend that dies takes its control channel along: one that is still there so long after it
      * has closed a session's channel has done it on purpose. */
     CLIENT_DYING_MS = 1000,
+    CLIENT_DEATHS = 3, /* so many backends may die with a request: it may be what they die of */
+    CLIENT_TOLD_AFTER = 10, /* such a part of request_timeout passes until its client is told */
 };
 
 /* ------------------------------------------------------------------------------------ each event
@@ -36,6 +38,27 @@ static void client_finish(struct client *c)
 static bool client_may_rest(const struct client *c)
 {
     return c->ops->record && c->ops->record(c).n > 0;
+}
+
+/* A request that may be what the backends have died of, or a session that has had one. */
+static bool client_is_suspect(const struct client *c)
+{
+    return c->deaths >= CLIENT_DEATHS - 1;
+}
+
+/* What comes is not to blame for the deaths so far; of a session that killed, one is enough. */
+static void client_trust(struct client *c)
+{
+    c->deaths = c->suspect ? CLIENT_DEATHS - 1 : 0;
+}
+
+/* No request is with the backend, or waits for one. */
+static void client_over(struct client *c)
+{
+    c->asked = false;
+    c->away_until = 0;
+    client_trust(c);
+    client_progress(c);
 }
 
 /* How much of a deadline is left, in milliseconds, rounded up; 0: it has passed. */
@@ -67,6 +90,8 @@ static void client_be_patient(struct client *c)
 
 static void client_leave(struct client *c)
 {
+    if (!c->asked)
+        waiting_tried(c);
     /* One who sends commands and reads no answers is not answered further. */
     while (!c->ending && conn_backlog(c->conn) <= CLIENT_OUT_HIGH && c->step && c->step(c))
         ;
@@ -95,18 +120,23 @@ static void client_free(struct client *c)
     timer_free(c->timer);
     conn_free(c->conn);
     list_remove(&c->link);
+    free((void *)(uintptr_t)c->user.p);
     c->ops->release(c);
     frontend_client_gone(fe);
+}
+
+/* Nobody is asked any longer. */
+static void client_let_go(struct client *c)
+{
+    client_drop_channel(c);
+    client_wait_no_more(c);
+    client_over(c);
 }
 
 static void client_lost(struct client *c, const char *event, struct err why)
 {
     log_warn(event, LF_C("protocol", c->ops->protocol), LF_ERR(why));
-    client_drop_channel(c);
-    client_wait_no_more(c);
-    c->asked = false;
-    c->away_until = 0;
-    client_progress(c);
+    client_let_go(c);
     c->ops->lost(c);
 }
 
@@ -121,7 +151,41 @@ static void client_go_away(struct client *c)
             clock_mono_us() + (uint64_t)frontend_settings(c->fe)->request_timeout * 1000;
     uint64_t left = MAX(ms_left(c->away_until), (uint64_t)1);
     timer_set(c->timer, dying ? MIN(left, (uint64_t)CLIENT_DYING_MS) : left);
-    client_wait_away(c);
+    client_wait_away(c, client_is_suspect(c));
+}
+
+/* The next backend would die of it too, and everybody be without one again. The client hears so
+ * after a while only: one that tries again at once is not to keep the next backend from serving. */
+static void client_give_up(struct client *c)
+{
+    log_error("client.given-up", LF_C("protocol", c->ops->protocol), LF_STR("user", c->user),
+              LF_C("request", c->asks),
+              LF_C("reason", c->suspect ? "the backend has died with it, and others before it with "
+                                          "another request of this session"
+                                        : "three backends have died with it"));
+    c->suspect = c->giving_up = true;
+    client_drop_channel(c);
+    waiting_tried(c);
+    timer_set(c->timer, MAX(frontend_settings(c->fe)->request_timeout / CLIENT_TOLD_AFTER, 1U));
+}
+
+static void client_given_up(struct client *c)
+{
+    c->giving_up = false;
+    client_let_go(c);
+    c->ops->give_up(c);
+}
+
+/* The channel has closed under a request. A backend that is asked something more while it dies dies
+ * once. */
+static void client_died(struct client *c)
+{
+    c->deaths += c->died_with != c->asked_of;
+    c->died_with = c->asked_of;
+    if (c->deaths < CLIENT_DEATHS)
+        client_go_away(c);
+    else
+        client_give_up(c);
 }
 
 static void client_away_timer(struct client *c)
@@ -204,7 +268,9 @@ static void on_timer(void *arg)
         return;
     }
     client_enter(c);
-    if (c->waits == WAITS_AWAY) {
+    if (c->giving_up) {
+        client_given_up(c);
+    } else if (c->waits == WAITS_AWAY || c->waits == WAITS_ALONE) {
         client_away_timer(c);
     } else if (!c->asked && (c->patient_until == 0 || ms_left(c->patient_until))) {
         if (client_may_rest(c))
@@ -254,7 +320,7 @@ static void on_channel_closed(struct chan *chan, struct err why, void *arg)
     struct client *c = arg;
     client_enter(c);
     if (c->asked && c->ops->repeat && why.code == E_CLOSED && !c->ending)
-        client_go_away(c);
+        client_died(c);
     else if (!c->asked && why.code == E_CLOSED && client_may_rest(c))
         client_drop_channel(c);
     else
@@ -320,6 +386,12 @@ static struct err client_send(struct client *c, uint16_t type, const ProtobufCMe
 struct err client_ask(struct client *c, enum client_asks asks, uint16_t type,
                       const ProtobufCMessage *m, struct str raw, int fd)
 {
+    c->asks = m->descriptor->short_name;
+    if (client_is_suspect(c) && !waiting_may_try(c)) {
+        c->asked_of = 0;
+        client_go_away(c);
+        return OK;
+    }
     struct err e = client_send(c, type, m, raw, fd);
     if (e.code == E_CLOSED && c->ops->repeat) {
         client_go_away(c);
@@ -336,9 +408,14 @@ void client_answered(struct client *c)
 {
     if (c->chan)
         chan_set_state(c->chan, ASKS_NOTHING);
-    c->asked = false;
+    client_over(c);
+}
+
+void client_told(struct client *c)
+{
     c->away_until = 0;
-    client_progress(c);
+    client_trust(c);
+    waiting_tried(c);
 }
 
 /* --------------------------------------------------------------------------------------- helpers
@@ -374,6 +451,13 @@ void client_goodbye(struct client *c, enum client_goodbye why)
     if (c->step) /* else it waits for TLS: there is nothing that it could read */
         conn_write(c->conn, c->ops->goodbyes[why]);
     client_end(c);
+}
+
+void client_keep_user(struct client *c, struct str user)
+{
+    free((void *)(uintptr_t)c->user.p);
+    c->user = str_of(mem_alloc(user.n), user.n);
+    str_copy_to((void *)(uintptr_t)c->user.p, user);
 }
 
 void client_bad(struct client *c)

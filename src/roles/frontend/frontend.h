@@ -67,8 +67,14 @@ void waiting_poked(struct frontend *fe, const Thurn__SessionPoke *m);
 /* From now on the client sleeps: its record is with the backend, and its `woken` is called when
  * there is something to be told. */
 void client_sleep(struct client *c);
-/* From now on its request is repeated when the next backend is there. */
-void client_wait_away(struct client *c);
+/* From now on its request is repeated when the next backend is there; `alone`: and no other client
+ * that waits so is being tried. */
+void client_wait_away(struct client *c, bool alone);
+/* Whether the client may be tried now, alone among those that may not be asked together; it then
+ * is, until waiting_tried. */
+bool waiting_may_try(struct client *c);
+/* If it is the one that is being tried: another may be. */
+void waiting_tried(const struct client *c);
 /* It waits for nothing (any more). */
 void client_wait_no_more(struct client *c);
 /* Tells the backend that the client has gone, and its session with it. */
@@ -106,6 +112,9 @@ struct client_ops {
     /* The backend died with the request, and there is another: asks it again, so that nothing is
      * done twice and no part of the answer is said twice. NULL: `lost` is called instead. */
     void (*repeat)(struct client *c);
+    /* Too many backends have died with the request: the client is told that it failed for now, and
+     * lives on if it can. What was to be changed may have been changed. With `repeat`. */
+    void (*give_up)(struct client *c);
     /* The session's sealed record, with which it goes on at another channel or backend; empty if it
      * cannot. NULL: it never can. */
     struct str (*record)(const struct client *c);
@@ -137,6 +146,7 @@ enum { CLIENT_TRACE = 16, CLIENT_TRICKLE = 64 };
 enum client_waits {
     WAITS_NOT,
     WAITS_AWAY,    /* with a request for a backend */
+    WAITS_ALONE,   /* the same, and is asked when no other such is */
     WAITS_WATCH,   /* asleep; the backend does not know yet */
     WAITS_POKE,    /* asleep */
     WAITS_TO_WAKE, /* poked */
@@ -160,8 +170,12 @@ struct client {
     uint64_t since;         /* clock_mono_us of the connection's begin */
     uint64_t patient_until; /* clock_mono_us, while its own deadline runs; 0: none */
     uint64_t away_until;    /* the same, while its request waits for a backend; 0: it does not */
-    uint64_t asked_of; /* which backend (frontend.backends) has, or had, the channel; 0: none */
-    uint32_t serial;   /* of the last request */
+    uint64_t asked_of;  /* which backend (frontend.backends) has, or had, the channel; 0: none */
+    uint64_t died_with; /* the last one that died with a request of its */
+    unsigned deaths;    /* of backends with the request in flight, since it last got on */
+    uint32_t serial;    /* of the last request */
+    const char *asks;   /* the last request, by name */
+    struct str user;    /* who has tried to log in, in his words; malloc'd, for the log */
     unsigned bad_commands;
     size_t trickle;                  /* bytes of a message since the last progress */
     uint8_t trace[CLIENT_TRACE + 1]; /* of the transaction, printable; n_trace 0: none */
@@ -172,6 +186,8 @@ struct client {
     bool ending;    /* nothing more is read; what is written is still sent */
     bool finished;  /* the connection has been told so */
     bool announced; /* a backend knows of the session */
+    bool giving_up; /* its request: what it is told waits for the timer */
+    bool suspect;   /* a request has been given up: further ones are asked once only */
     bool woken;     /* it asks because it was poked, not because its client wants something */
 };
 
@@ -185,6 +201,9 @@ void client_stop(struct client *c);
  * if the protocol has no such. */
 MUST_CHECK struct err client_ask(struct client *c, enum client_asks asks, uint16_t type,
                                  const ProtobufCMessage *m, struct str raw, int fd);
+/* A part of the answer has reached the client and will not be asked for again: the request gets on.
+ */
+void client_told(struct client *c);
 /* The request has got its last answer. */
 void client_answered(struct client *c);
 /* The backend is there again: asks it. */
@@ -197,6 +216,8 @@ void client_drop_channel(struct client *c);
 void client_goodbye(struct client *c, enum client_goodbye why);
 /* Ends without a further word. */
 void client_end(struct client *c);
+/* Somebody tries to log in. */
+void client_keep_user(struct client *c, struct str user);
 /* Counts a bad command; says goodbye if there are too many. */
 void client_bad(struct client *c);
 /* A deadline some milliseconds after a moment; 0, none, if they are 0. */

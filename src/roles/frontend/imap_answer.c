@@ -48,6 +48,8 @@ static void imap_answer_rows(struct imap_client *i, const Thurn__ImapRows *rows,
 {
     struct buf *out = client_out(&i->c);
     struct err e = imap_fetch_print_rows(i->printer, out, rows, raw);
+    if (out->n) /* else it was told before, by a backend that died */
+        client_told(&i->c);
     client_flush(&i->c);
     if (e.code != E_OK) {
         log_error("backend.wrong-answer", LF_ERR(e));

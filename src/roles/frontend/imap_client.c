@@ -78,19 +78,23 @@ static enum client_asks imap_asks(enum imap_verb verb)
     }
 }
 
-/* Gives a changing request its name, by which the backend knows it if it is repeated. */
-static void imap_name(struct imap_client *i)
+ProtobufCBinaryData *imap_change(const struct imap_client *i)
 {
-    enum { CHANGE = 16 };
     ProtobufCMessage *m = i->cmd.request;
     const ProtobufCFieldDescriptor *field =
         protobuf_c_message_descriptor_get_field_by_name(m->descriptor, "change");
-    uint8_t *name = field ? arena_alloc(&i->arena, CHANGE) : NULL;
+    return field ? (ProtobufCBinaryData *)(void *)((uint8_t *)m + field->offset) : NULL;
+}
+
+static void imap_name(struct imap_client *i)
+{
+    enum { CHANGE = 16 };
+    ProtobufCBinaryData *change = imap_change(i);
+    uint8_t *name = change ? arena_alloc(&i->arena, CHANGE) : NULL;
     if (!name)
         return;
     random_bytes(name, CHANGE);
-    *(ProtobufCBinaryData *)(void *)((uint8_t *)m + field->offset) =
-        (ProtobufCBinaryData){CHANGE, name};
+    *change = (ProtobufCBinaryData){CHANGE, name};
 }
 
 void imap_ask(struct imap_client *i)
@@ -298,6 +302,7 @@ const struct client_ops imap_client_ops = {
     .answer = imap_answer,
     .lost = imap_lost,
     .repeat = imap_repeat,
+    .give_up = imap_give_up,
     .record = imap_record,
     .woken = imap_woken,
     .patience = imap_patience,

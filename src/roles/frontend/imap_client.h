@@ -48,6 +48,9 @@ void imap_finish_refused(struct imap_client *i, const struct imap_parsed *p);
 void imap_forward(struct imap_client *i, struct str raw, int fd);
 /* Asks it, the first time or again. */
 void imap_ask(struct imap_client *i);
+/* The name of a changing request, by which the backend knows it if it is repeated; NULL: of a
+ * request that changes nothing. */
+ProtobufCBinaryData *imap_change(const struct imap_client *i);
 /* Whether LOGIN and AUTHENTICATE are permitted on this connection. */
 bool imap_may_login(const struct imap_client *i);
 /* "CAPABILITY ..." for the state it is in. */
@@ -96,6 +99,7 @@ struct str imap_record(const struct client *c);
 /* Keeps what a frame brought; nothing leaves it as it was. */
 void imap_keep_record(struct imap_client *i, ProtobufCBinaryData sealed);
 void imap_repeat(struct client *c);
+void imap_give_up(struct client *c);
 
 /* imap_answer.c: a frame of the backend. */
 void imap_answer(struct client *c, const struct frame *f);

@@ -15,10 +15,16 @@ static bool imap_refuse_cleartext(struct imap_client *i)
     return true;
 }
 
+static void imap_login_ask(struct imap_client *i)
+{
+    client_keep_user(&i->c, pb_str(((const Thurn__ImapLogin *)i->cmd.request)->user));
+    imap_forward(i, STR(""), -1);
+}
+
 void imap_login(struct imap_client *i)
 {
     if (!imap_refuse_cleartext(i))
-        imap_forward(i, STR(""), -1);
+        imap_login_ask(i);
 }
 
 /* The base64 of SASL PLAIN (RFC 4616). */
@@ -35,7 +41,7 @@ static void imap_plain(struct imap_client *i, struct str base64)
     } else {
         i->cmd.request = &login->base;
         i->cmd.frame = RPC_IMAP_LOGIN;
-        imap_forward(i, STR(""), -1);
+        imap_login_ask(i);
     }
 }
 

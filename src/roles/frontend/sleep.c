@@ -1,7 +1,9 @@
 /*
  * Clients that wait. One that sleeps has no channel: the backend has its record, and pokes when
  * there is news. One that is away has a request for a backend that is gone. When the next one comes
- * there may be thousands of both: each turn of the loop takes some.
+ * there may be thousands of both: each turn of the loop takes some. Of the requests with which two
+ * backends have died one may be what they died of: they are tried one at a time, so that it
+ * is found, and no other is taken for it.
  */
 #include "base/base.h"
 
@@ -16,7 +18,8 @@ enum {
 struct waiting {
     struct frontend *fe;
     struct list lists[WAITS];
-    struct map asleep; /* those that wait for a poke, by session */
+    struct map asleep;          /* those that wait for a poke, by session */
+    const struct client *tried; /* of WAITS_ALONE, the one that is being asked; or NULL */
     uint64_t *unwatch, *gone;
     size_t n_unwatch, n_gone;
     bool due; /* the next turn is under way */
@@ -110,10 +113,20 @@ static void waiting_watch(struct waiting *w)
  */
 
 /* The first of those whose request was with another backend than this one. */
-static struct client *waiting_away(const struct waiting *w)
+static struct client *waiting_away(const struct waiting *w, enum client_waits how)
 {
-    struct client *c = waiting_first(w, WAITS_AWAY);
+    struct client *c = how == WAITS_ALONE && w->tried ? NULL : waiting_first(w, how);
     return c && c->asked_of != w->fe->backends ? c : NULL;
+}
+
+static void waiting_try(struct waiting *w)
+{
+    struct client *c = waiting_away(w, WAITS_ALONE);
+    if (!c)
+        return;
+    client_wait_no_more(c);
+    w->tried = c;
+    client_repeat(c);
 }
 
 static void waiting_turn(void *arg)
@@ -128,14 +141,15 @@ static void waiting_turn(void *arg)
         client_wait_no_more(c);
         client_wake(c);
     }
-    for (size_t i = 0; i < CLIENTS_AT_ONCE && (c = waiting_away(w)); i++) {
+    for (size_t i = 0; i < CLIENTS_AT_ONCE && (c = waiting_away(w, WAITS_AWAY)); i++) {
         client_wait_no_more(c);
         client_repeat(c);
     }
+    waiting_try(w);
     if (w->fe->backend)
         waiting_watch(w);
-    if (waiting_away(w) || !list_empty(&w->lists[WAITS_WATCH]) ||
-        !list_empty(&w->lists[WAITS_TO_WAKE]))
+    if (waiting_away(w, WAITS_AWAY) || waiting_away(w, WAITS_ALONE) ||
+        !list_empty(&w->lists[WAITS_WATCH]) || !list_empty(&w->lists[WAITS_TO_WAKE]))
         waiting_soon(w);
 }
 
@@ -173,19 +187,38 @@ void client_sleep(struct client *c)
     waiting_soon(c->fe->waiting);
 }
 
-void client_wait_away(struct client *c)
+void client_wait_away(struct client *c, bool alone)
 {
-    client_wait(c, WAITS_AWAY);
+    waiting_tried(c);
+    client_wait(c, alone ? WAITS_ALONE : WAITS_AWAY);
     if (!c->fe->backend || c->asked_of == c->fe->backends)
         return;
     list_remove(&c->waiting); /* it does not wait behind those whom this backend has dropped */
-    list_prepend(&c->fe->waiting->lists[WAITS_AWAY], &c->waiting);
+    list_prepend(&c->fe->waiting->lists[c->waits], &c->waiting);
     waiting_soon(c->fe->waiting);
+}
+
+bool waiting_may_try(struct client *c)
+{
+    struct waiting *w = c->fe->waiting;
+    if (!w->tried && !waiting_first(w, WAITS_ALONE))
+        w->tried = c;
+    return w->tried == c;
+}
+
+void waiting_tried(const struct client *c)
+{
+    struct waiting *w = c->fe->waiting;
+    if (w->tried != c)
+        return;
+    w->tried = NULL;
+    waiting_soon(w);
 }
 
 void client_wait_no_more(struct client *c)
 {
     struct waiting *w = c->fe->waiting;
+    waiting_tried(c);
     if (c->waits == WAITS_POKE) {
         (void)map_remove(&w->asleep, map_key_u64(&c->session.v));
         w->unwatch[w->n_unwatch++] = c->session.v;

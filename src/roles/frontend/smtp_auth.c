@@ -72,6 +72,7 @@ static void smtp_auth_ask(struct smtp_client *s, struct str user, struct str pas
 {
     s->login.user = user;
     s->login.password = password;
+    client_keep_user(&s->c, user);
     smtp_ask(s, &smtp_request_login);
 }
 

@@ -44,20 +44,31 @@ static void smtp_repeat(struct client *c)
     smtp_ask(s, s->request);
 }
 
-/* Between commands and in DATA nothing is lost with a backend: the next one takes the tickets. */
-static void smtp_lost(struct client *c)
+/* The request is over, without an answer. */
+static void smtp_give_up(struct client *c)
 {
     struct smtp_client *s = smtp_client(c);
     const struct smtp_request *r = s->request;
     s->request = NULL;
     conn_collect(c->conn, false);
-    if (s->logged_in) { /* its login was not taken, or there is nobody to take it: 421 is the answer
-                         */
-        client_goodbye(c, GOODBYE_BACKEND);
-    } else if (r) {
-        c->step = smtp_step_command;
-        r->lost(s);
+    if (!r)
+        return;
+    c->step = smtp_step_command;
+    r->lost(s);
+}
+
+/* Between commands and in DATA nothing is lost with a backend: the next one takes the tickets. */
+static void smtp_lost(struct client *c)
+{
+    struct smtp_client *s = smtp_client(c);
+    if (!s->logged_in) {
+        smtp_give_up(c);
+        return;
     }
+    /* Its login was not taken, or there is nobody to take it: 421 is the answer. */
+    s->request = NULL;
+    conn_collect(c->conn, false);
+    client_goodbye(c, GOODBYE_BACKEND);
 }
 
 static struct str smtp_record(const struct client *c)
@@ -175,7 +186,8 @@ static struct client *submission_make(void)
         .protocol = (name), .kind = (session_kind), .rules = smtp_rules,                           \
         .n_rules = ARRAY_LEN(smtp_rules), .goodbyes = smtp_goodbyes, .make = (make_),              \
         .greet = smtp_greet, .answer = smtp_answer, .lost = smtp_lost, .repeat = smtp_repeat,      \
-        .record = (record_), .patience = (patience_), .release = smtp_release                      \
+        .give_up = smtp_give_up, .record = (record_), .patience = (patience_),                     \
+        .release = smtp_release                                                                    \
     }
 
 const struct client_ops lmtp_client_ops =

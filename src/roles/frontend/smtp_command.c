@@ -120,10 +120,22 @@ static struct err smtp_recipient_ask(struct smtp_client *s)
     return client_ask(&s->c, ASKS_RECIPIENT, RPC_LMTP_RECIPIENT, &m.base, STR(""), -1);
 }
 
+/* The answer for a recipient that is not taken, and its line in the log. */
+static void smtp_refuse_recipient(struct smtp_client *s, const Thurn__Mailaddr *asked,
+                                  struct smtp_reply r, struct str reason)
+{
+    log_info(smtp_is_extended(s) ? "smtp.recipient-refused" : "lmtp.recipient-refused",
+             LF_STR("local", pb_str(asked->local)), LF_STR("domain", pb_str(asked->domain)),
+             LF_U64("reply", r.code), LF_STR("reason", reason));
+    smtp_say(s, r.code, r.enhanced, r.text);
+}
+
 static void smtp_recipient_lost(struct smtp_client *s)
 {
+    const Thurn__Mailaddr *asked = s->tx.pending;
     s->tx.pending = NULL;
-    smtp_say(s, 451, "4.3.0", "Temporary failure, try again later");
+    smtp_refuse_recipient(s, asked, smtp_reply_of(THURN__CODE__TEMPORARY),
+                          STR("the backend did not answer"));
 }
 
 const struct smtp_request smtp_request_recipient = {smtp_recipient_ask, smtp_recipient_lost};
@@ -170,10 +182,7 @@ void smtp_recipient_answer(struct smtp_client *s, const Thurn__LmtpRecipientAnsw
     struct smtp_reply r = smtp_reply_of(status->code);
     if (answer->foreign && smtp_is_extended(s))
         r = (struct smtp_reply){550, "5.7.1", "Relaying denied: the domain is not served here"};
-    log_info(smtp_is_extended(s) ? "smtp.recipient-refused" : "lmtp.recipient-refused",
-             LF_STR("local", pb_str(asked->local)), LF_STR("domain", pb_str(asked->domain)),
-             LF_U64("reply", r.code), LF_STR("reason", pb_str(status->text)));
-    smtp_say(s, r.code, r.enhanced, r.text);
+    smtp_refuse_recipient(s, asked, r, pb_str(status->text));
 }
 
 /* --------------------------------------------------------------------------------------- message

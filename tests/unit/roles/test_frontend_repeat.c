@@ -28,6 +28,14 @@ static struct {
     bool told_exists;
     struct fake_session *silent; /* got the last NOOP, if it answers none */
     bool says_nothing;
+    uint16_t dies_of;      /* a frame, whenever it comes */
+    bool dies_at_each_row; /* having sent one */
+    struct timer *slow;    /* if there is one: NOOP is answered when it is due */
+    struct {
+        struct fake_session *session;
+        uint32_t serial;
+    } slowly[16];
+    size_t n_slowly;
 } backend;
 
 static void reborn(void *arg)
@@ -38,15 +46,23 @@ static void reborn(void *arg)
     backend.dead = false;
 }
 
+static void die(struct fake_session *s)
+{
+    if (backend.dead)
+        return;
+    backend.dead = true;
+    backend.n_slowly = 0;
+    backend.deaths++;
+    loop_post(s->bench->role.loop, reborn, s->bench);
+}
+
 static void reply(struct fake_session *s, const struct frame *f, uint16_t type,
                   const ProtobufCMessage *m, struct str raw)
 {
     if (backend.dead)
         return;
     if (++backend.frames == backend.dies_at) {
-        backend.dead = true;
-        backend.deaths++;
-        loop_post(s->bench->role.loop, reborn, s->bench);
+        die(s);
         return;
     }
     assert_int_equal(chan_send(s->chan, type, f->serial, m, raw, -1).code, E_OK);
@@ -111,8 +127,13 @@ static void fetch(struct fake_session *s, const struct frame *f)
 {
     const Thurn__ImapFetch *m = (const Thurn__ImapFetch *)f->message;
     assert_true(!m->open || m->open > m->after);
-    for (uint32_t uid = m->after + 1; uid <= MESSAGES; uid++)
+    for (uint32_t uid = m->after + 1; uid <= MESSAGES; uid++) {
         row(s, f, uid);
+        if (backend.dies_at_each_row) {
+            die(s);
+            return;
+        }
+    }
     done(s, f);
 }
 
@@ -145,12 +166,25 @@ static void list(struct fake_session *s, const struct frame *f)
     done(s, f);
 }
 
+static void slow_is_due(void *arg)
+{
+    for (size_t i = 0; i < backend.n_slowly; i++)
+        done(backend.slowly[i].session, &(struct frame){.serial = backend.slowly[i].serial});
+    backend.n_slowly = 0;
+}
+
 /* What is new since the client was told, once. */
 static void news(struct fake_session *s, const struct frame *f)
 {
     backend.silent = backend.says_nothing ? s : NULL;
     if (backend.says_nothing)
         return;
+    if (backend.slow) {
+        backend.slowly[backend.n_slowly].session = s;
+        backend.slowly[backend.n_slowly++].serial = f->serial;
+        timer_set(backend.slow, 5);
+        return;
+    }
     Thurn__ImapUpdates u = THURN__IMAP_UPDATES__INIT;
     u.has_exists = true;
     u.exists = MESSAGES + 1;
@@ -169,8 +203,21 @@ static void change(struct fake_session *s, const struct frame *f, ProtobufCBinar
     done(s, f);
 }
 
+static void takes_recipient(struct fake_session *s, const struct frame *f)
+{
+    Thurn__Status status = THURN__STATUS__INIT;
+    Thurn__LmtpRecipientAnswer m = THURN__LMTP_RECIPIENT_ANSWER__INIT;
+    m.status = &status;
+    m.ticket = pb_bytes(STR("ticket"));
+    reply(s, f, RPC_LMTP_RECIPIENT_ANSWER, &m.base, STR(""));
+}
+
 static bool answers(struct fake_session *s, struct frame *f)
 {
+    if (f->type->number == backend.dies_of) {
+        die(s);
+        return true;
+    }
     if (f->type->number != RPC_IMAP_LOGIN)
         assert_true(backend.deaths == 0 || s->bench->resumed.n == 0 ||
                     str_eq(buf_str(&s->bench->resumed), STR(RECORD)));
@@ -180,6 +227,7 @@ static bool answers(struct fake_session *s, struct frame *f)
     case RPC_IMAP_SEARCH: search(s, f); break;
     case RPC_IMAP_LIST: list(s, f); break;
     case RPC_IMAP_NOOP: news(s, f); break;
+    case RPC_LMTP_RECIPIENT: takes_recipient(s, f); break;
     case RPC_IMAP_STORE: change(s, f, ((const Thurn__ImapStore *)f->message)->change); break;
     case RPC_IMAP_APPEND:
         backend.appended = s->bench->message.n;
@@ -445,6 +493,173 @@ static void a_request_on_the_channel_of_a_dead_backend_is_asked_of_the_next_one(
     end(x);
 }
 
+/* ------------------------------------------------------------- requests that no backend survives
+ */
+
+/* From now on. A tenth of request_timeout passes until a client is told. */
+static void dies_of(struct fixture *x, uint16_t frame)
+{
+    backend.dies_of = frame;
+    x->bench.settings.request_timeout = 3000;
+}
+
+static struct fixture *start_in_inbox(uint16_t frame)
+{
+    struct fixture *x = start(0);
+    hears(x, "a LOGIN alice@example.test secret", "Logged in\r\n");
+    hears(x, "b SELECT INBOX", "b OK [READ-WRITE] Completed\r\n");
+    dies_of(x, frame);
+    return x;
+}
+
+static void a_command_that_kills_three_backends_is_refused_and_the_session_lives_on(void **state)
+{
+    struct fixture *x = start_in_inbox(RPC_IMAP_FETCH);
+    hears(x, "c FETCH 1 FLAGS", "c NO [UNAVAILABLE] ");
+    assert_int_equal(backend.deaths, 3);
+    hears(x, "d NOOP", "d OK Completed\r\n");
+    hears(x, "e UID SEARCH ALL", "e OK Completed\r\n");
+    end(x);
+}
+
+static void a_session_that_has_killed_backends_is_not_given_three_more(void **state)
+{
+    struct fixture *x = start_in_inbox(RPC_IMAP_FETCH);
+    hears(x, "c FETCH 1 FLAGS", "c NO [UNAVAILABLE] ");
+    hears(x, "d NOOP", "d OK Completed\r\n");
+    for (size_t i = 4; i < 7; i++) {
+        hears(x, "e FETCH 2 FLAGS", "e NO [UNAVAILABLE] ");
+        assert_int_equal(backend.deaths, i);
+    }
+    hears(x, "f NOOP", "f OK Completed\r\n");
+    end(x);
+}
+
+static void of_a_change_that_is_given_up_nobody_says_that_it_was_not_made(void **state)
+{
+    struct fixture *x = start_in_inbox(RPC_IMAP_STORE);
+    hears(x, "c STORE 1 +FLAGS (\\Seen)", "c NO [UNAVAILABLE] ");
+    (void)talk_expect(&x->talk, "may have been changed or not");
+    assert_int_equal(backend.deaths, 3);
+    hears(x, "d NOOP", "d OK Completed\r\n");
+    end(x);
+}
+
+static void an_append_that_is_given_up_before_its_message_came_needs_no_message(void **state)
+{
+    struct fixture *x = start_in_inbox(RPC_IMAP_APPEND_CHECK);
+    hears(x, "c APPEND INBOX {10}", "c NO [UNAVAILABLE] ");
+    hears(x, "d NOOP", "d OK Completed\r\n");
+    end(x);
+}
+
+static void a_login_that_kills_three_backends_is_refused(void **state)
+{
+    struct fixture *x = start(0);
+    dies_of(x, RPC_IMAP_LOGIN);
+    hears(x, "a LOGIN alice@example.test secret", "a NO [UNAVAILABLE] ");
+    assert_int_equal(backend.deaths, 3);
+    backend.dies_of = 0;
+    hears(x, "b LOGIN alice@example.test secret", "b OK ");
+    end(x);
+}
+
+/* Which mailbox is selected then, nobody knows. */
+static void a_select_that_is_given_up_with_a_mailbox_selected_ends_the_session(void **state)
+{
+    struct fixture *x = start_in_inbox(RPC_IMAP_SELECT);
+    hears(x, "c SELECT Work", "* BYE [UNAVAILABLE]");
+    assert_int_equal(backend.deaths, 3);
+    (void)talk_expect_close(&x->talk);
+    end(x);
+}
+
+static void a_first_select_that_is_given_up_leaves_no_mailbox_selected(void **state)
+{
+    struct fixture *x = start(0);
+    hears(x, "a LOGIN alice@example.test secret", "Logged in\r\n");
+    dies_of(x, RPC_IMAP_SELECT);
+    hears(x, "b SELECT INBOX", "b NO [UNAVAILABLE] ");
+    hears(x, "c FETCH 1 FLAGS", "c BAD ");
+    hears(x, "d LIST \"\" *", "d OK Completed\r\n");
+    end(x);
+}
+
+static void a_fetch_that_gets_on_outlives_any_number_of_backends(void **state)
+{
+    struct fixture *x = start_in_inbox(0);
+    backend.dies_at_each_row = true;
+    hears(x, "c FETCH 1:* (BODY[] BODY[TEXT]<0.10>)", "c OK Completed\r\n");
+    assert_int_equal(backend.deaths, MESSAGES);
+    end(x);
+}
+
+static void a_backend_that_does_not_come_up_has_not_died_of_a_request(void **state)
+{
+    struct fixture *x = start_in_inbox(0);
+    struct bench *b = &x->bench;
+    bench_backend_down(b);
+    b->starts_only = true;
+    talk_send(&x->talk, STR("c NOOP\r\n"));
+    bench_run(b, waits_away, b);
+    for (int i = 0; i < 5; i++) {
+        bench_backend_up(b);
+        bench_backend_down(b);
+    }
+    assert_int_equal(b->n_sessions, 0);
+    bench_backend_up(b);
+    bench_backend_serves(b);
+    (void)talk_expect(&x->talk, "c OK Completed\r\n");
+    end(x);
+}
+
+/* Their commands take their time, and are in flight whenever a backend dies. */
+static void who_waits_beside_a_command_that_kills_is_answered(void **state)
+{
+    struct fixture *x = start_in_inbox(RPC_IMAP_FETCH);
+    struct talk others[6];
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        talk_open(&others[i], &x->bench, THURN__LISTENER_KIND__LISTEN_IMAP);
+        (void)talk_expect(&others[i], "Thurn ready\r\n");
+        (void)talk_say(&others[i], "a LOGIN alice@example.test secret", "Logged in\r\n");
+    }
+    backend.slow = timer_new(x->bench.role.loop, slow_is_due, NULL);
+    talk_send(&x->talk, STR("c FETCH 1 FLAGS\r\n"));
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        talk_send(&others[i], STR("b NOOP\r\n"));
+    (void)talk_expect(&x->talk, "c NO [UNAVAILABLE] ");
+    assert_int_equal(backend.deaths, 3);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        (void)talk_expect(&others[i], "b OK Completed\r\n");
+        talk_close(&others[i]);
+    }
+    timer_free(backend.slow);
+    end(x);
+}
+
+static void a_message_that_kills_three_backends_is_put_off_and_the_session_lives_on(void **state)
+{
+    struct fixture *x = start(0);
+    struct talk lmtp;
+    talk_open(&lmtp, &x->bench, THURN__LISTENER_KIND__LISTEN_LMTP);
+    (void)talk_expect(&lmtp, "ready\r\n");
+    (void)talk_say(&lmtp, "LHLO mta.example.test", "250 SIZE");
+    (void)talk_say(&lmtp, "MAIL FROM:<a@example.org>", "250 ");
+    (void)talk_say(&lmtp, "RCPT TO:<alice@example.test>", "250 ");
+    (void)talk_say(&lmtp, "DATA", "354 ");
+    dies_of(x, RPC_LMTP_DELIVER);
+    (void)talk_say(&lmtp, "Subject: x\r\n\r\nx\r\n.", "451 4.3.0 ");
+    assert_int_equal(backend.deaths, 3);
+    (void)talk_say(&lmtp, "MAIL FROM:<a@example.org>", "250 ");
+    (void)talk_say(&lmtp, "RCPT TO:<alice@example.test>", "250 ");
+    dies_of(x, RPC_LMTP_RECIPIENT);
+    (void)talk_say(&lmtp, "RCPT TO:<bob@example.test>", "451 4.3.0 ");
+    assert_int_equal(backend.deaths, 4);
+    (void)talk_say(&lmtp, "QUIT", "221 ");
+    talk_close(&lmtp);
+    end(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,6 +673,17 @@ int main(void)
         cmocka_unit_test(
             who_waits_for_the_next_backend_does_not_wait_behind_one_whom_this_one_has_dropped),
         cmocka_unit_test(a_request_on_the_channel_of_a_dead_backend_is_asked_of_the_next_one),
+        cmocka_unit_test(a_command_that_kills_three_backends_is_refused_and_the_session_lives_on),
+        cmocka_unit_test(a_session_that_has_killed_backends_is_not_given_three_more),
+        cmocka_unit_test(of_a_change_that_is_given_up_nobody_says_that_it_was_not_made),
+        cmocka_unit_test(an_append_that_is_given_up_before_its_message_came_needs_no_message),
+        cmocka_unit_test(a_login_that_kills_three_backends_is_refused),
+        cmocka_unit_test(a_select_that_is_given_up_with_a_mailbox_selected_ends_the_session),
+        cmocka_unit_test(a_first_select_that_is_given_up_leaves_no_mailbox_selected),
+        cmocka_unit_test(a_fetch_that_gets_on_outlives_any_number_of_backends),
+        cmocka_unit_test(a_backend_that_does_not_come_up_has_not_died_of_a_request),
+        cmocka_unit_test(who_waits_beside_a_command_that_kills_is_answered),
+        cmocka_unit_test(a_message_that_kills_three_backends_is_put_off_and_the_session_lives_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

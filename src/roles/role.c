@@ -79,6 +79,7 @@ static void role_start(struct role *r, const Thurn__RoleStart *m)
         return;
     }
     r->index = m->index;
+    r->count = m->count;
     log_open(r->ops->name, r->index, LOG_INFO);
     role_keep_settings(r, m->settings);
     struct buf explain CLEANUP(buf_free) = {.max = 4096};

@@ -47,7 +47,7 @@ struct role_ops {
 struct role {
     const struct role_ops *ops;
     struct loop *loop;
-    uint32_t index;            /* 0, 1, ... among roles of its kind */
+    uint32_t index, count;     /* 0, 1, ... among so many roles of its kind */
     Thurn__Settings *settings; /* replaced by reload; look it up anew, keep no pointer into it */
     void *self;                /* the role's own state */
     struct chan *supervisor;

@@ -13,10 +13,10 @@ LETTER = b"Subject: %d\r\n\r\n" + b"line\r\n" * 20
 FATAL = 3
 
 
-@pytest.fixture
-def thurn(make_thurn):
+@pytest.fixture(params=[1, 3], ids=["one frontend", "three frontends"])
+def thurn(make_thurn, request):
     """A server whose backend dies when it reads alice's third message."""
-    t = make_thurn({"request_timeout": '"20 s"'}, start=False)
+    t = make_thurn({"request_timeout": '"20 s"', "frontends": f'"{request.param}"'}, start=False)
     disk = FaultDisk(t)
     t.start()
     for i in range(1, 6):
@@ -60,7 +60,7 @@ def restarts(t):
 
 
 def test_a_message_that_kills_its_reader_costs_three_backends_and_nobody_else_his_session(thurn):
-    others = [Busy(thurn) for _ in range(4)]
+    others = [Busy(thurn) for _ in range(8)]
     for other in others:
         other.start()
     c = thurn.raw()

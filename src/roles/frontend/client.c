@@ -182,6 +182,8 @@ static void client_died(struct client *c)
 {
     c->deaths += c->died_with != c->asked_of;
     c->died_with = c->asked_of;
+    if (c->asked_of == c->fe->backends)
+        waiting_backend_dies(c->fe, CLIENT_DYING_MS);
     if (c->deaths < CLIENT_DEATHS)
         client_go_away(c);
     else

@@ -60,6 +60,9 @@ struct waiting *waiting_new(struct frontend *fe);
 void waiting_free(struct waiting *w);
 /* The backend is there (again): what has waited goes on, some at a time. */
 void waiting_backend_up(struct frontend *fe);
+/* A channel has closed under a request: unless it is still there after so long, it is dying, and
+ * nobody is to be taken for the cause who would be asked now. */
+void waiting_backend_dies(struct frontend *fe, uint64_t ms);
 /* It is gone, and has forgotten who sleeps. */
 void waiting_backend_down(struct frontend *fe);
 /* SessionPoke: those clients' `woken` is called, some at a time. */

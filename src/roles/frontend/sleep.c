@@ -13,6 +13,7 @@ enum {
     WATCHES_AT_ONCE = 128, /* in one frame of at most 256 KB */
     UNWATCHES_AT_ONCE = 2048,
     CLIENTS_AT_ONCE = 4, /* that go on in one turn: others are not to wait for them */
+    TRIES_MS = 400,      /* for which one frontend has the backend for what is tried alone */
 };
 
 struct waiting {
@@ -20,6 +21,8 @@ struct waiting {
     struct list lists[WAITS];
     struct map asleep;          /* those that wait for a poke, by session */
     const struct client *tried; /* of WAITS_ALONE, the one that is being asked; or NULL */
+    struct timer *tries;        /* until this frontend may try one */
+    uint64_t dying_until;       /* clock_mono_us: none is tried, the backend seems to be dying */
     uint64_t *unwatch, *gone;
     size_t n_unwatch, n_gone;
     bool due; /* the next turn is under way */
@@ -34,10 +37,16 @@ static void waiting_soon(struct waiting *w)
     w->due = true;
 }
 
+static void on_tries(void *arg)
+{
+    waiting_soon(arg);
+}
+
 struct waiting *waiting_new(struct frontend *fe)
 {
     struct waiting *w = mem_alloc(sizeof *w);
     w->fe = fe;
+    w->tries = timer_new(fe->role->loop, on_tries, w);
     for (size_t i = 0; i < WAITS; i++)
         list_init(&w->lists[i]);
     w->unwatch = mem_alloc(UNWATCHES_AT_ONCE * sizeof *w->unwatch);
@@ -48,6 +57,7 @@ struct waiting *waiting_new(struct frontend *fe)
 void waiting_free(struct waiting *w)
 {
     map_free(&w->asleep);
+    timer_free(w->tries);
     free(w->unwatch);
     free(w->gone);
     free(w);
@@ -119,10 +129,24 @@ static struct client *waiting_away(const struct waiting *w, enum client_waits ho
     return c && c->asked_of != w->fe->backends ? c : NULL;
 }
 
+/* In how many milliseconds this frontend may try one alone; 0: now. Others have such too, of which
+ * it does not know: each has its time by the clock, which is the machine's, and begins in the first
+ * half of it, so that a backend that dies of it does so before the next one's time. */
+static uint64_t waiting_may_try_in(const struct waiting *w)
+{
+    uint64_t n = MAX(w->fe->role->count, 1U), now = clock_mono_us() / 1000;
+    if (w->dying_until / 1000 > now)
+        return w->dying_until / 1000 - now;
+    uint64_t since = (now + (n - w->fe->role->index % n) * TRIES_MS) % (n * TRIES_MS);
+    return n == 1 || since < TRIES_MS / 2 ? 0 : n * TRIES_MS - since;
+}
+
 static void waiting_try(struct waiting *w)
 {
     struct client *c = waiting_away(w, WAITS_ALONE);
-    if (!c)
+    uint64_t left = c ? waiting_may_try_in(w) : 0;
+    timer_set(w->tries, left);
+    if (!c || left)
         return;
     client_wait_no_more(c);
     w->tried = c;
@@ -148,13 +172,19 @@ static void waiting_turn(void *arg)
     waiting_try(w);
     if (w->fe->backend)
         waiting_watch(w);
-    if (waiting_away(w, WAITS_AWAY) || waiting_away(w, WAITS_ALONE) ||
-        !list_empty(&w->lists[WAITS_WATCH]) || !list_empty(&w->lists[WAITS_TO_WAKE]))
+    if (waiting_away(w, WAITS_AWAY) || !list_empty(&w->lists[WAITS_WATCH]) ||
+        !list_empty(&w->lists[WAITS_TO_WAKE]))
         waiting_soon(w);
+}
+
+void waiting_backend_dies(struct frontend *fe, uint64_t ms)
+{
+    fe->waiting->dying_until = clock_mono_us() + ms * 1000;
 }
 
 void waiting_backend_up(struct frontend *fe)
 {
+    fe->waiting->dying_until = 0;
     waiting_soon(fe->waiting);
 }
 
@@ -201,7 +231,7 @@ void client_wait_away(struct client *c, bool alone)
 bool waiting_may_try(struct client *c)
 {
     struct waiting *w = c->fe->waiting;
-    if (!w->tried && !waiting_first(w, WAITS_ALONE))
+    if (!w->tried && !waiting_first(w, WAITS_ALONE) && !waiting_may_try_in(w))
         w->tried = c;
     return w->tried == c;
 }

@@ -152,11 +152,20 @@ static void handover_scanner(struct slot *slot)
     slot->process->peer_fd = pair[1];
 }
 
+static uint32_t count_of(const struct slot *slot)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < slot->sup->n_slots; i++)
+        n += slot->sup->slots[i].kind == slot->kind;
+    return n;
+}
+
 void handover_start(struct slot *slot)
 {
     Thurn__RoleStart start = THURN__ROLE_START__INIT;
     start.role = slot->kind;
     start.index = slot->index;
+    start.count = count_of(slot);
     start.settings = slot->sup->config->settings;
     slot_send(slot, RPC_ROLE_START, &start.base, -1);
     if (slot->kind == THURN__ROLE_KIND__ROLE_FRONTEND)

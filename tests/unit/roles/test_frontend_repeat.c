@@ -30,7 +30,8 @@ static struct {
     bool says_nothing;
     uint16_t dies_of;      /* a frame, whenever it comes */
     bool dies_at_each_row; /* having sent one */
-    struct timer *slow;    /* if there is one: NOOP is answered when it is due */
+    struct timer *rebirth;
+    struct timer *slow; /* if there is one: NOOP is answered when it is due */
     struct {
         struct fake_session *session;
         uint32_t serial;
@@ -46,6 +47,13 @@ static void reborn(void *arg)
     backend.dead = false;
 }
 
+/* Not all at once: its control channel is the last to close. */
+static void hang_up(void *arg)
+{
+    bench_hang_up(arg);
+    timer_set(backend.rebirth, 2);
+}
+
 static void die(struct fake_session *s)
 {
     if (backend.dead)
@@ -53,7 +61,7 @@ static void die(struct fake_session *s)
     backend.dead = true;
     backend.n_slowly = 0;
     backend.deaths++;
-    loop_post(s->bench->role.loop, reborn, s->bench);
+    loop_post(s->bench->role.loop, hang_up, s->bench);
 }
 
 static void reply(struct fake_session *s, const struct frame *f, uint16_t type,
@@ -177,7 +185,7 @@ static void slow_is_due(void *arg)
 static void news(struct fake_session *s, const struct frame *f)
 {
     backend.silent = backend.says_nothing ? s : NULL;
-    if (backend.says_nothing)
+    if (backend.says_nothing || backend.dead)
         return;
     if (backend.slow) {
         backend.slowly[backend.n_slowly].session = s;
@@ -253,6 +261,7 @@ static struct fixture *start(size_t dies_at)
     memset(&backend, 0, sizeof backend);
     backend.dies_at = dies_at;
     bench_start(&x->bench);
+    backend.rebirth = timer_new(x->bench.role.loop, reborn, &x->bench);
     x->bench.answer = answers;
     talk_open(&x->talk, &x->bench, THURN__LISTENER_KIND__LISTEN_IMAP);
     (void)talk_expect(&x->talk, "Thurn ready\r\n");
@@ -262,6 +271,7 @@ static struct fixture *start(size_t dies_at)
 static void end(struct fixture *x)
 {
     talk_close(&x->talk);
+    timer_free(backend.rebirth);
     bench_end(&x->bench);
     buf_free(&x->heard);
     free(x);
@@ -637,6 +647,19 @@ static void who_waits_beside_a_command_that_kills_is_answered(void **state)
     end(x);
 }
 
+/* They take turns. */
+static void one_frontend_of_many_finds_the_command_that_kills_too(void **state)
+{
+    struct fixture *x = start_in_inbox(RPC_IMAP_FETCH);
+    x->bench.role.index = 2;
+    x->bench.role.count = 3;
+    hears(x, "c FETCH 1 FLAGS", "c NO [UNAVAILABLE] ");
+    hears(x, "d NOOP", "d OK Completed\r\n");
+    hears(x, "e FETCH 2 FLAGS", "e NO [UNAVAILABLE] ");
+    assert_int_equal(backend.deaths, 4);
+    end(x);
+}
+
 static void a_message_that_kills_three_backends_is_put_off_and_the_session_lives_on(void **state)
 {
     struct fixture *x = start(0);
@@ -683,6 +706,7 @@ int main(void)
         cmocka_unit_test(a_fetch_that_gets_on_outlives_any_number_of_backends),
         cmocka_unit_test(a_backend_that_does_not_come_up_has_not_died_of_a_request),
         cmocka_unit_test(who_waits_beside_a_command_that_kills_is_answered),
+        cmocka_unit_test(one_frontend_of_many_finds_the_command_that_kills_too),
         cmocka_unit_test(a_message_that_kills_three_backends_is_put_off_and_the_session_lives_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

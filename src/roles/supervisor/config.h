@@ -14,8 +14,8 @@ MUST_CHECK struct err config_read(const char *path, struct arena *a, Thurn__Conf
 /* The same in this process, for the command line, which runs as whoever calls it. */
 void config_parse(FILE *in, const char *path, struct arena *a, Thurn__Configuration *out);
 
-/* How many frontends, scanners and workers there are, where the file leaves it to the machine. config_parse
- * leaves 0 there. */
+/* How many frontends, scanners and workers there are, where the file leaves it to the machine.
+ * config_parse leaves 0 there. */
 void config_fit(Thurn__Configuration *c, unsigned processors);
 
 /* All options with their defaults, as a commented configuration file. */

@@ -194,9 +194,7 @@ static struct err chan_receive(struct chan *c)
     } control;
     size_t direct;
     uint8_t *room = frame_parser_room(&c->parser, &direct);
-    size_t most = c->slowly ? CHAN_BULK : LOOP_SCRATCH; /* others are not to wait for more */
-    direct = MIN(direct, most);
-    struct iovec iov[2] = {{room, direct}, {c->loop->scratch, most - direct}};
+    struct iovec iov[2] = {{room, direct}, {c->loop->scratch, LOOP_SCRATCH}};
     struct msghdr msg = {.msg_iov = direct ? iov : iov + 1,
                          .msg_iovlen = direct ? 2 : 1,
                          .msg_control = &control,

@@ -6,7 +6,6 @@
 
 enum {
     FETCH_FRAME = 64 * 1024,   /* a frame is sent when it has grown to this */
-    BODY_FRAME = 32 * 1024,    /* of a long body: others wait for it at the frontend */
     FETCH_ROWS = 256,          /* rows in one frame */
     FETCH_AT_ONCE = 64,        /* rows of columns between two looks at the clock */
     FETCH_SECTIONS = 64,       /* bits of FetchRow.nil */
@@ -270,7 +269,7 @@ static struct err row_add(struct imap_session *s, struct fetching *f, struct sna
  * frontend, seeing the answer end in the middle, ends the connection. */
 static struct err row_bytes(struct imap_session *s, struct fetching *f, struct snap *snap)
 {
-    size_t max = frame_size(s, BODY_FRAME);
+    size_t max = frame_size(s, FRAME_RAW_MAX);
     while (f->section < f->n_sections && f->raw.n < max) {
         const struct section_range *r = &f->sections[f->section];
         size_t n = (size_t)MIN(r->length - f->section_at, max - f->raw.n);
@@ -452,7 +451,7 @@ static struct err fetch_slice(struct imap_session *s, struct fetching *f, bool *
             TRY(fetch_open(s, f, snap));
         else
             TRY(fetch_rows(s, f, more));
-        if (f->email ? f->raw.n >= frame_size(s, BODY_FRAME) : frame_is_full(s, f))
+        if (f->email ? f->raw.n >= frame_size(s, FRAME_RAW_MAX) : frame_is_full(s, f))
             TRY(frame_send(s, f));
     } while (*more && !command_must_yield(s));
     return frame_send(s, f);

@@ -3,7 +3,9 @@
 #include "roles/backend/append.h"
 #include "roles/backend/session.h"
 
-enum { SLICE_US = 5000, SLICE_BYTES = 256 * KB, RECORD_BUDGET = 16 * KB };
+enum { SLICE_US = 5000, RECORD_BUDGET = 16 * KB };
+/* Of answers; the latter while others are served, who wait for a piece of it at the frontend. */
+enum { SLICE_BYTES = 256 * KB, SLICE_SHARED = 32 * KB };
 
 /* States of the channel. What a selected mailbox permits is in the service's own table. */
 enum { NOT_LOGGED_IN = 1, LOGGED_IN = 2 };
@@ -119,6 +121,8 @@ static enum imap_run request_slice(struct imap_client *c)
     }
     const struct imap_scanned scanned = append_result(&c->append);
     log_context(c->s.id, (struct str){NULL, 0});
+    bool shared = c->job.heavy && sched_others_hurry(c->s.b->sched, imap_session_account(c->imap));
+    c->host.slice_bytes = shared ? SLICE_SHARED : SLICE_BYTES;
     chan_collect(c->s.chan, true);
     enum imap_run ran =
         imap_session_run(c->imap, c->f, c->needs == IMAP_NEEDS_SCAN ? &scanned : NULL);

@@ -5,7 +5,8 @@
 enum { SHARDS = 64, WORKERS_MIN = 2, WORKERS_MAX = 256 };
 enum { WAKING = 2 };      /* workers of a crew that are on their way at a time */
 enum { HEAVY_NICE = 10 }; /* of who does heavy work, for the kernel */
-enum { WARM = 32 };       /* accounts per shard that stay open although nobody writes */
+enum { HURRY_US = 200000 };
+enum { WARM = 32 }; /* accounts per shard that stay open although nobody writes */
 
 /* Accounts that have a writer, or had one lately, by id. */
 struct shard {
@@ -52,6 +53,9 @@ struct sched {
     bool ending;
     size_t writers; /* submitted and not done */
     size_t jobs;    /* in the queue or running */
+    /* The last job that was not heavy, and when another account had one before. */
+    account_id last_account;
+    uint64_t last_ended, other_ended;
     struct crew light, heavy;
     struct shard shards[SHARDS];
 };
@@ -161,6 +165,15 @@ static uint64_t meter_job(struct meter *m, uint64_t took)
     return used;
 }
 
+/* With the lock. */
+static void note_light(struct sched *s, account_id account, uint64_t ended)
+{
+    if (account.v != s->last_account.v)
+        s->other_ended = s->last_ended;
+    s->last_account = account;
+    s->last_ended = ended;
+}
+
 static void *worker_main(void *arg)
 {
     struct crew *c = arg;
@@ -183,6 +196,8 @@ static void *worker_main(void *arg)
         fair_charge(s->budget, who, meter_job(&meter, end - begin), end);
         (void)pthread_mutex_lock(&s->lock);
         s->jobs--;
+        if (!c->heavy)
+            note_light(s, (account_id){who.account}, end);
     }
     sched_check_over(s); /* for the others too */
     (void)pthread_mutex_unlock(&s->lock);
@@ -200,6 +215,15 @@ void sched_run(struct sched *s, struct job *j)
     struct idle_worker *next = crew_next(heavy ? &s->heavy : &s->light);
     (void)pthread_mutex_unlock(&s->lock);
     worker_wake(next);
+}
+
+bool sched_others_hurry(struct sched *s, account_id account)
+{
+    uint64_t now = clock_mono_us();
+    (void)pthread_mutex_lock(&s->lock);
+    uint64_t ended = s->last_account.v == account.v ? s->other_ended : s->last_ended;
+    (void)pthread_mutex_unlock(&s->lock);
+    return now - ended < HURRY_US;
 }
 
 /* -- queues of accounts -- */

@@ -44,4 +44,8 @@ void sched_write_here(struct sched *s, account_id id, struct writer *w);
  * one is started, or else maintenance if the account wants it. */
 void sched_write_done(struct sched *s, struct writer *w);
 
+/* Whether something light has been done for another account in the last moment, so that who has
+ * much to say does well to say it in small pieces. */
+bool sched_others_hurry(struct sched *s, account_id account);
+
 #endif

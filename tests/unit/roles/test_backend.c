@@ -348,9 +348,11 @@ static void fetch_everything(struct end *imap)
     rig_send(imap, RPC_IMAP_FETCH, &m, none, -1);
 }
 
-static size_t bytes_until_done(struct end *imap)
+/* How many bytes came, and in how many frames. */
+static size_t bytes_until_done(struct end *imap, size_t *out_frames)
 {
     size_t n = 0;
+    *out_frames = 0;
     for (bool done = false; !done;) {
         struct frame *f = rig_expect_any(imap);
         done = f->type->number == RPC_IMAP_DONE;
@@ -358,9 +360,38 @@ static size_t bytes_until_done(struct end *imap)
             assert_int_equal(((const Thurn__ImapDone *)f->message)->status->code,
                              THURN__CODE__DONE);
         n += f->raw.n;
+        ++*out_frames;
         frame_free(f);
     }
     return n;
+}
+
+static void a_long_answer_comes_in_small_pieces_while_others_are_served(void **state)
+{
+    enum { MESSAGES = 16, SIZE = 60 * KB, TRIES = 100 };
+    struct rig *r = *state;
+    (void)rig_account(r, STR("alice@example.test"));
+    (void)rig_account(r, STR("bob@example.test"));
+    rig_scanner(r, 0, 1, SCAN_WELL);
+    struct end *large = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    struct end *other = rig_session(r, THURN__SESSION_KIND__SESSION_IMAP);
+    assert_int_equal(login(other, "bob", "secret"), THURN__CODE__DONE);
+    assert_int_equal(login(large, "alice", "secret"), THURN__CODE__DONE);
+    uint8_t *bytes = mem_alloc(SIZE);
+    memset(bytes, 'x', SIZE);
+    for (size_t i = 0; i < MESSAGES; i++)
+        assert_int_equal(append(large, str_of(bytes, SIZE)), THURN__CODE__DONE);
+    assert_int_equal(select_inbox(large), THURN__CODE__DONE);
+    free(bytes);
+    size_t frames = 0, tries = 0;
+    fetch_everything(large);
+    assert_true(bytes_until_done(large, &frames) >= (size_t)MESSAGES * SIZE);
+    do { /* the other one's commands must be the last thing that was light */
+        assert_int_equal(select_inbox(other), THURN__CODE__DONE);
+        fetch_everything(large);
+        assert_true(bytes_until_done(large, &frames) >= (size_t)MESSAGES * SIZE);
+    } while (frames < 24 && tries++ < TRIES);
+    assert_true(tries < TRIES);
 }
 
 static void a_client_that_does_not_read_keeps_nobody_waiting(void **state)
@@ -370,6 +401,7 @@ static void a_client_that_does_not_read_keeps_nobody_waiting(void **state)
     (void)rig_account(r, STR("alice@example.test"));
     rig_scanner(r, 0, 1, SCAN_WELL);
     struct end *slow[SLOW];
+    size_t frames;
     uint8_t *bytes = mem_alloc(SIZE);
     memset(bytes, 'x', SIZE);
     for (size_t i = 0; i < SLOW; i++) { /* more than there are workers */
@@ -391,7 +423,7 @@ static void a_client_that_does_not_read_keeps_nobody_waiting(void **state)
     slow[0]->chan = NULL;
     for (size_t i = 1; i < SLOW; i++) {
         chan_hold(slow[i]->chan, false);
-        assert_true(bytes_until_done(slow[i]) >= (size_t)MESSAGES * SIZE);
+        assert_true(bytes_until_done(slow[i], &frames) >= (size_t)MESSAGES * SIZE);
     }
     free(bytes);
 }
@@ -598,6 +630,7 @@ int main(void)
         CASE(nothing_but_login_is_done_before_login),
         CASE(many_messages_are_scanned_and_appended),
         CASE(a_frontend_has_no_more_sessions_than_connections),
+        CASE(a_long_answer_comes_in_small_pieces_while_others_are_served),
         CASE(a_client_that_does_not_read_keeps_nobody_waiting),
         CASE(requests_sent_in_one_go_are_done_in_order),
         CASE(the_command_line_manages_domains_and_accounts),

@@ -103,6 +103,7 @@ static unsigned hashing_threads(const Thurn__Settings *s)
 struct err backend_open(struct backend *b, const Thurn__Settings *s, struct buf *explain)
 {
     b->watches = watches_new(wake, b);
+    b->pauses = timer_new(b->loop, poke, b);
     struct err e = open_store(b, s, explain);
     if (!e.code) {
         e = open_directory(b, s, explain);
@@ -118,6 +119,7 @@ struct err backend_open(struct backend *b, const Thurn__Settings *s, struct buf 
         }
     }
     if (e.code) {
+        timer_free(b->pauses);
         watches_free(b->watches);
         return e;
     }
@@ -187,6 +189,7 @@ static void close_all(void *arg)
     fair_budget_free(b->budget);
     directory_close(b->directory);
     store_close(b->store);
+    timer_free(b->pauses);
     watches_free(b->watches);
     b->stopped(b);
 }

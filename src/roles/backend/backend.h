@@ -44,6 +44,7 @@ struct backend {
     struct history *history;
     struct scan_pool *scan;
     struct watches *watches;
+    struct timer *pauses; /* of the watches: the next one is over */
     struct seal_key seal;
     size_t looks; /* at records of sleeping sessions: they open accounts for a moment */
     struct backend_limits limits;

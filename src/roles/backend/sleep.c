@@ -86,6 +86,9 @@ static void sleeper_woken(struct watch_entry *e, void *arg)
 
 void sleepers_poke(struct backend *b)
 {
+    uint64_t now = clock_mono_us(), next = watches_pauses(b->watches, now);
+    if (next)
+        timer_set(b->pauses, 1 + (next - now) / 1000);
     watches_woken(b->watches, sleeper_woken, NULL);
     frontends_each(b, sleepers_flush);
 }

@@ -1,8 +1,7 @@
 /* What lets an IMAP session outlive its channel and its backend: its record, which the backend has
  * sealed, and repeating the command that was under way. A changing command has a name of its own,
  * by which the backend knows it again; of an answer that was told in part the rest is asked for, or
- * comes again and is left out here. A
- * command that no backend survives is given up. */
+ * comes again and is left out here. A command that no backend survives is given up. */
 #include "base/base.h"
 
 #include "roles/frontend/imap_client.h"

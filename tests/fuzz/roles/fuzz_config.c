@@ -18,8 +18,8 @@ static void is_understood(const Thurn__Configuration *c)
     const Thurn__Settings *s = c->settings;
     struct sockaddr_storage sa;
     socklen_t len;
-    check(s && s->workers >= 1 && s->workers <= 256 && s->scanners >= 1 && s->scanners <= 64);
-    check(c->frontends <= 64);
+    check(s->workers >= 1 && s->workers <= 256 && s->scanners >= 1 && s->scanners <= 64);
+    check(c->frontends >= 1 && c->frontends <= 64);
     check(s->message_size_limit >= 1024 && s->message_size_limit <= 1U << 30);
     check(s->log_level <= LOG_ERROR && s->recipient_separator.len <= 1);
     check(s->scan_timeout > 0 && s->login_delay_max <= 30000 && s->hang_timeout <= 86400000);
@@ -40,10 +40,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     rewind(in);
     config_parse(in, "thurn.conf", &a, &c);
     (void)fclose(in);
-    if (c.error.len)
+    if (c.error.len) {
         check(str_starts(pb_str(c.error), STR("thurn.conf:")) ||
               str_eq(pb_str(c.error), STR("cannot be read")));
-    else
+    } else {
+        check(c.settings);
+        config_fit(&c, 2);
         is_understood(&c);
+    }
     return 0;
 }

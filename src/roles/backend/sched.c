@@ -5,7 +5,7 @@
 enum { SHARDS = 64, WORKERS_MIN = 2, WORKERS_MAX = 256 };
 enum { WAKING = 2 };      /* workers of a crew that are on their way at a time */
 enum { HEAVY_NICE = 10 }; /* of who does heavy work, for the kernel */
-enum { HURRY_US = 200000 };
+enum { HURRY_US = 50000 };
 enum { WARM = 32 }; /* accounts per shard that stay open although nobody writes */
 
 /* Accounts that have a writer, or had one lately, by id. */

@@ -73,9 +73,10 @@ struct commit {
     void (*done)(struct commit *c, struct err result);
 };
 /* Any thread. Returns at once, except that bodies above 1 MB are written and synced here, on the
- * caller's thread, so that small commits of others need not wait for them. E_FULL: the disk has no
- * room for new mail; commits that bring no body are taken for longer, until what is left is what
- * the index needs to go on. */
+ * caller's thread, so that small commits of others need not wait for them; those of the background
+ * are written by a thread of the engine (bulk.c), and the commit joins its queue after that.
+ * E_FULL: the disk has no room for new mail; commits that bring no body are taken for longer, until
+ * what is left is what the index needs to go on. */
 void engine_submit(struct engine *e, struct commit *c);
 
 /* -- reading -- */
